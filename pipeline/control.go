@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrLaneUnknown is returned for a lane that no worker has served yet.
+var ErrLaneUnknown = errors.New("no worker has served this lane yet")
+
+// control is the bucket by which workers agree on what is not about one key:
+// throttles, pauses, bindings, leases, watermarks. Its keys are
+// <what>.<tenant>.…, each name spelled by controlToken.
+type control struct {
+	kv jetstream.KeyValue
+}
+
+func openControl(ctx context.Context, js jetstream.JetStream, t Topology) (control, error) {
+	kv, err := js.KeyValue(ctx, t.ControlBucket())
+	if err != nil {
+		return control{}, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err)
+	}
+	return control{kv: kv}, nil
+}
+
+// controlToken spells a name with the characters a bucket's key may have.
+func controlToken(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "=%02X", c)
+	}
+	return b.String()
+}
+
+func controlKey(what string, names ...string) string {
+	key := what
+	for _, name := range names {
+		key += "." + controlToken(name)
+	}
+	return key
+}
+
+// binding is what a lane was found to mean in Orchestrator when it was first
+// served. A path that later leads to another folder is not the same lane.
+type binding struct {
+	Lane      Lane      `json:"lane"` // canonical
+	FolderKey string    `json:"folderKey,omitempty"`
+	BoundAt   time.Time `json:"boundAt"`
+}
+
+func bindingKey(lane Lane) string {
+	return controlKey("lanes", lane.Tenant, lane.Folder, lane.Kind.token(), lane.Name)
+}
+
+func (c control) binding(ctx context.Context, lane Lane) (binding, error) {
+	var b binding
+	if _, err := c.get(ctx, bindingKey(lane), &b); err != nil {
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return b, fmt.Errorf("%s: %w", lane, ErrLaneUnknown)
+		}
+		return b, err
+	}
+	return b, nil
+}
+
+// bind records what a lane means, or gives what was recorded before.
+func (c control) bind(ctx context.Context, lane Lane, b binding) (binding, error) {
+	data, err := json.Marshal(b)
+	if err != nil {
+		return b, fmt.Errorf("encode binding: %w", err)
+	}
+	if _, err = c.kv.Create(ctx, bindingKey(lane), data); err == nil {
+		return b, nil
+	}
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return b, fmt.Errorf("bind lane: %w", err)
+	}
+	return c.binding(ctx, lane)
+}
+
+// get decodes a key's value and gives its revision.
+func (c control) get(ctx context.Context, key string, into any) (uint64, error) {
+	entry, err := c.kv.Get(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("get %s: %w", key, err)
+	}
+	if err := json.Unmarshal(entry.Value(), into); err != nil {
+		return 0, fmt.Errorf("decode %s: %w", key, err)
+	}
+	return entry.Revision(), nil
+}
+
+func (c control) put(ctx context.Context, key string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	if _, err := c.kv.Put(ctx, key, data); err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}

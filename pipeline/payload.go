@@ -1,0 +1,336 @@
+package pipeline
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf16"
+
+	"waybill/orchestrator"
+)
+
+// What UiPath takes at most, by its API guide and its OpenAPI definition.
+// Characters are UTF-16 code units there.
+const (
+	maxReference       = 128
+	maxInputArguments  = 10_000
+	maxSpecificContent = 500 * 1024 // bytes of JSON
+)
+
+// payload is what a request asks Orchestrator for, checked and ready to send:
+// an item or the start of a job, with the hash that tells it from another
+// payload under the same key.
+type payload struct {
+	item      orchestrator.QueueItemData
+	job       orchestrator.StartInfo
+	reference string
+	hash      string
+}
+
+// ownReference reports whether the Reference is the key itself. Only then does
+// finding it in Orchestrator say that the item or job is this request's.
+func (p payload) ownReference(key string) bool { return p.reference == key }
+
+// newItemPayload reads the member item: UiPath's QueueItemDataDto. Members it
+// does not know are passed on.
+func newItemPayload(key, queue string, raw json.RawMessage) (payload, error) {
+	members, err := readObject(raw)
+	if err != nil {
+		return payload{}, &InvalidError{Field: "item", Mend: err.Error()}
+	}
+	item := orchestrator.QueueItemData{Name: queue, Reference: key}
+	var faults []error
+	for _, m := range members {
+		faults = append(faults, setItemMember(&item, queue, m))
+	}
+	p := payload{item: item, reference: item.Reference, hash: hashPayload(key, members)}
+	return p, errors.Join(faults...)
+}
+
+func setItemMember(item *orchestrator.QueueItemData, queue string, m member) error {
+	field := "item." + m.name
+	if string(m.value) == "null" {
+		return nil
+	}
+	var err error
+	switch m.name {
+	case "Name":
+		var name string
+		if name, err = m.text(field); err == nil && !strings.EqualFold(name, queue) {
+			err = &InvalidError{Field: field, Value: name, Mend: fmt.Sprintf("the subject says queue %q; leave Name out", queue)}
+		}
+	case "Reference":
+		item.Reference, err = m.reference(field)
+	case "Priority":
+		item.Priority, err = m.oneOf(field, "High", "Normal", "Low")
+	case "DeferDate":
+		item.DeferDate, err = m.date(field)
+	case "DueDate":
+		item.DueDate, err = m.date(field)
+	case "RiskSlaDate":
+		if _, err = m.date(field); err == nil {
+			err = addExtra(&item.Extra, m)
+		}
+	case "SpecificContent":
+		item.SpecificContent, err = m.specificContent(field)
+	default:
+		err = addExtra(&item.Extra, m)
+	}
+	return err
+}
+
+// newJobPayload reads the member job: UiPath's StartProcessDto. What would
+// start more than one job, or another process than the subject's, is refused:
+// one request is one effect.
+func newJobPayload(key, process string, raw json.RawMessage) (payload, error) {
+	members, err := readObject(raw)
+	if err != nil {
+		return payload{}, &InvalidError{Field: "job", Mend: err.Error()}
+	}
+	job := orchestrator.StartInfo{Reference: key, JobsCount: 1}
+	var faults []error
+	for _, m := range members {
+		faults = append(faults, setJobMember(&job, process, m))
+	}
+	if _, specific := job.Extra["SpecificPriorityValue"]; specific && job.JobPriority != "" {
+		faults = append(faults, &InvalidError{Field: "job.JobPriority", Value: job.JobPriority, Mend: "Orchestrator takes either JobPriority or SpecificPriorityValue"})
+	}
+	if _, file := job.Extra["InputFile"]; file && job.InputArguments != "" {
+		faults = append(faults, &InvalidError{Field: "job.InputFile", Mend: "Orchestrator takes either InputFile or InputArguments"})
+	}
+	p := payload{job: job, reference: job.Reference, hash: hashPayload(key, members)}
+	return p, errors.Join(faults...)
+}
+
+func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
+	field := "job." + m.name
+	if string(m.value) == "null" {
+		return nil
+	}
+	var err error
+	switch m.name {
+	case "ReleaseName":
+		var name string
+		if name, err = m.text(field); err == nil && !strings.EqualFold(name, process) {
+			err = &InvalidError{Field: field, Value: name, Mend: fmt.Sprintf("the subject says process %q; leave ReleaseName out", process)}
+		}
+	case "ReleaseKey", "BatchExecutionKey", "NoOfRobots":
+		err = &InvalidError{Field: field, Value: string(m.value), Mend: "leave it out, it is set for every request"}
+	case "JobsCount":
+		if string(m.value) != "1" {
+			err = &InvalidError{Field: field, Value: string(m.value), Mend: "one request starts one job; publish a request for each"}
+		}
+	case "Strategy":
+		job.Strategy, err = m.oneOf(field, "ModernJobsCount", "JobsCount", "Specific")
+	case "RobotIds", "MachineRobots", "MachineSessionIds":
+		if err = m.atMostOne(field); err == nil {
+			err = addExtra(&job.Extra, m)
+		}
+	case "Reference":
+		job.Reference, err = m.reference(field)
+	case "JobPriority":
+		job.JobPriority, err = m.oneOf(field, "High", "Normal", "Low")
+	case "RuntimeType":
+		job.RuntimeType, err = m.text(field)
+	case "InputArguments":
+		job.InputArguments, err = m.inputArguments(field)
+	default:
+		err = addExtra(&job.Extra, m)
+	}
+	return err
+}
+
+func addExtra(extra *map[string]json.RawMessage, m member) error {
+	if *extra == nil {
+		*extra = make(map[string]json.RawMessage)
+	}
+	(*extra)[m.name] = m.value
+	return nil
+}
+
+// hashPayload tells payloads apart: SHA-256 over the members in canonical
+// JSON (names sorted, no blanks, numbers as written). A Reference equal to the
+// key is left out, since it is what a request without one gets.
+func hashPayload(key string, members []member) string {
+	canonical := make(map[string]any, len(members))
+	for _, m := range members {
+		dec := json.NewDecoder(bytes.NewReader(m.value))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil || v == nil {
+			continue // null is absent; what cannot be read has been refused
+		}
+		if m.name == "Reference" && v == key {
+			continue
+		}
+		canonical[m.name] = v
+	}
+	text, err := json.Marshal(canonical)
+	if err != nil {
+		panic(fmt.Sprintf("pipeline: decoded JSON does not encode: %v", err))
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// member is one name and value of a JSON object, in the order they stood.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// readObject takes a JSON object apart without interpreting its values. It
+// refuses what encoding/json lets pass: a name that stands twice, where two
+// readers could see two requests.
+func readObject(raw []byte) ([]member, error) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, errors.New("it is empty; publish a JSON object")
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	token, err := dec.Token()
+	if err != nil {
+		return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
+	}
+	if token != json.Delim('{') {
+		return nil, errors.New("it must be a JSON object")
+	}
+	var members []member
+	for dec.More() {
+		m := member{}
+		if token, err = dec.Token(); err != nil {
+			return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
+		}
+		m.name, _ = token.(string)
+		if err := dec.Decode(&m.value); err != nil {
+			return nil, fmt.Errorf("it is not JSON, at member %q: %w", clip(m.name, 40), describeJSON(err))
+		}
+		if slices.ContainsFunc(members, func(o member) bool { return o.name == m.name }) {
+			return nil, fmt.Errorf("the member %q stands twice; send it once", clip(m.name, 40))
+		}
+		members = append(members, m)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON object; publish one object a message")
+	}
+	return members, nil
+}
+
+func describeJSON(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("it ends too early")
+	}
+	return err
+}
+
+func (m member) text(field string) (string, error) {
+	var s string
+	if err := json.Unmarshal(m.value, &s); err != nil {
+		return "", &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a string"}
+	}
+	return s, nil
+}
+
+func (m member) oneOf(field string, allowed ...string) (string, error) {
+	s, err := m.text(field)
+	if err == nil && !slices.Contains(allowed, s) {
+		err = &InvalidError{Field: field, Value: s, Mend: "use " + strings.Join(allowed, ", ")}
+	}
+	return s, err
+}
+
+// date checks the form and keeps the text, so that Orchestrator sees what the
+// producer wrote.
+func (m member) date(field string) (string, error) {
+	s, err := m.text(field)
+	if err == nil {
+		_, err = parseDate(field, s)
+	}
+	return s, err
+}
+
+func (m member) reference(field string) (string, error) {
+	s, err := m.text(field)
+	if err != nil {
+		return "", err
+	}
+	if n := utf16Len(s); n == 0 || n > maxReference {
+		return s, &InvalidError{Field: field, Value: s, Mend: fmt.Sprintf("it has %d characters, 1 to %d are allowed; leave it out to use the key", n, maxReference)}
+	}
+	return s, nil
+}
+
+func (m member) atMostOne(field string) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(m.value, &list); err != nil {
+		return &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a list"}
+	}
+	if len(list) > 1 {
+		return &InvalidError{Field: field, Value: string(m.value), Mend: fmt.Sprintf("it names %d, which would start a job on each; one request starts one job", len(list))}
+	}
+	return nil
+}
+
+// specificContent takes the object of an item's own fields: flat, since
+// Orchestrator's items hold scalars only.
+func (m member) specificContent(field string) (json.RawMessage, error) {
+	if len(m.value) > maxSpecificContent {
+		return nil, &InvalidError{Field: field, Mend: fmt.Sprintf("it has %d bytes, Orchestrator takes %d; put the data in a storage bucket and send its name", len(m.value), maxSpecificContent)}
+	}
+	fields, err := readObject(m.value)
+	if err != nil {
+		return nil, &InvalidError{Field: field, Mend: err.Error()}
+	}
+	var faults []error
+	for _, f := range fields {
+		if c := f.value[0]; c == '{' || c == '[' {
+			faults = append(faults, &InvalidError{Field: field + "." + f.name, Value: string(f.value), Mend: "queue items hold text, numbers, true, false and null only; send nested data as a string of JSON"})
+		}
+		if f.name == "" || strings.ContainsAny(strings.TrimSuffix(f.name, "@odata.type"), `:.,@"#`) {
+			faults = append(faults, &InvalidError{Field: field, Value: f.name, Mend: `Orchestrator's field names have none of : . , @ " # and are not empty; rename it`})
+		}
+	}
+	return m.value, errors.Join(faults...)
+}
+
+// inputArguments gives the string of JSON that UiPath wants, from an object or
+// from that string.
+func (m member) inputArguments(field string) (string, error) {
+	text := string(m.value)
+	if m.value[0] == '"' {
+		var err error
+		if text, err = m.text(field); err != nil {
+			return "", err
+		}
+	} else {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, m.value); err != nil {
+			return "", &InvalidError{Field: field, Mend: err.Error()}
+		}
+		text = compact.String()
+	}
+	if _, err := readObject([]byte(text)); err != nil {
+		return "", &InvalidError{Field: field, Value: text, Mend: "it must be a JSON object of the process's arguments, or a string that holds one: " + err.Error()}
+	}
+	if n := utf16Len(text); n > maxInputArguments {
+		return "", &InvalidError{Field: field, Mend: fmt.Sprintf("it has %d characters, Orchestrator takes %d; send the data by queue item or storage bucket", n, maxInputArguments)}
+	}
+	return text, nil
+}
+
+// utf16Len counts as UiPath's limits do.
+func utf16Len(s string) int {
+	n := 0
+	for _, r := range s {
+		n += max(1, utf16.RuneLen(r))
+	}
+	return n
+}

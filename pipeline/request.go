@@ -1,0 +1,238 @@
+package pipeline
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Until says how far a request is followed before its final outcome.
+type Until string
+
+// Accepted is reached when Orchestrator holds the item or the job; Completed
+// when the job or the transaction has ended.
+const (
+	UntilAccepted  Until = "accepted"
+	UntilCompleted Until = "completed"
+)
+
+const (
+	maxKeyBytes = 128
+	// madeUpKeyPrefix opens the keys of requests that came without a readable
+	// one: the stream sequence follows. Nobody else may use it.
+	madeUpKeyPrefix = "-seq-"
+)
+
+// Request is the body of one request message: ask for one queue item or for
+// one job. The subject it is published on says in which lane. See
+// docs/asyncapi.yaml for the wire form.
+//
+// Item and Job hold UiPath's own members (QueueItemDataDto and
+// StartProcessDto); exactly one of them is set. The last four members may
+// repeat what the subject says; where they disagree with it, the request is
+// rejected.
+type Request struct {
+	Key      string          `json:"key,omitempty"`
+	Until    Until           `json:"until,omitempty"`
+	NotAfter time.Time       `json:"notAfter,omitzero"`
+	Item     json.RawMessage `json:"item,omitempty"`
+	Job      json.RawMessage `json:"job,omitempty"`
+
+	Tenant  string `json:"tenant,omitempty"`
+	Folder  string `json:"folder,omitempty"`
+	Queue   string `json:"queue,omitempty"`
+	Process string `json:"process,omitempty"`
+}
+
+// HeaderKey may carry a request's key in place of the body.
+const HeaderKey = "Waybill-Key"
+
+// DecodeRequest reads a request's body strictly: UTF-8, one JSON object, no
+// member that is not known, none twice. The error, an *InvalidError, names
+// the member. Whatever could be read is returned beside the error, so that a
+// broken request can still be answered under its key.
+func DecodeRequest(body []byte) (Request, error) {
+	var r Request
+	if !utf8.Valid(body) {
+		return r, &InvalidError{Field: "body", Mend: "it is not UTF-8; publish JSON encoded as UTF-8"}
+	}
+	members, err := readObject(body)
+	if err != nil {
+		return r, &InvalidError{Field: "body", Mend: err.Error()}
+	}
+	var faults []error
+	for _, m := range members {
+		if err := r.set(m); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return r, errors.Join(faults...)
+}
+
+// set takes one member over. A null counts as absent.
+func (r *Request) set(m member) error {
+	if string(m.value) == "null" {
+		m.value = nil
+	}
+	switch m.name {
+	case "item":
+		r.Item = m.value
+		return nil
+	case "job":
+		r.Job = m.value
+		return nil
+	}
+	var text string
+	if m.value != nil {
+		if err := json.Unmarshal(m.value, &text); err != nil {
+			text = ""
+			if r.isMember(m.name) {
+				return &InvalidError{Field: m.name, Value: string(m.value), Mend: "it must be a string"}
+			}
+		}
+	}
+	switch m.name {
+	case "key":
+		r.Key = text
+	case "until":
+		r.Until = Until(text)
+	case "notAfter":
+		t, err := parseDate(m.name, text)
+		r.NotAfter = t
+		return err
+	case "tenant":
+		r.Tenant = text
+	case "folder":
+		r.Folder = text
+	case "queue":
+		r.Queue = text
+	case "process":
+		r.Process = text
+	default:
+		return &InvalidError{Field: m.name, Mend: "there is no such member of a request; it has key, until, notAfter, item or job, and may repeat tenant, folder, queue or process"}
+	}
+	return nil
+}
+
+func (r *Request) isMember(name string) bool {
+	switch name {
+	case "key", "until", "notAfter", "tenant", "folder", "queue", "process":
+		return true
+	}
+	return false
+}
+
+// Kind is what the request asks for, by the member it has.
+func (r Request) Kind() Kind {
+	if r.Job != nil {
+		return KindJob
+	}
+	return KindItem
+}
+
+// Validate holds the request against its lane and against what Orchestrator
+// can take, and reports everything that is wrong, each fault as an
+// *InvalidError, joined.
+func (r Request) Validate(lane Lane) error {
+	_, err := r.payload(lane)
+	return err
+}
+
+// payload checks the request and gives what is to be sent for it.
+func (r Request) payload(lane Lane) (payload, error) {
+	faults := []error{lane.Validate(), ValidateKey(r.Key), r.validateUntil(), r.validateLane(lane)}
+	var p payload
+	var err error
+	switch {
+	case (r.Item == nil) == (r.Job == nil):
+		err = &InvalidError{Field: "body", Mend: "give exactly one of the members item and job"}
+	case r.Kind() != lane.Kind:
+		err = &InvalidError{Field: string(r.Kind()), Mend: fmt.Sprintf("the subject is one for %s; publish it on the subject for %s", lane.Kind.token(), r.Kind().token())}
+	case lane.Kind == KindItem:
+		p, err = newItemPayload(r.Key, lane.Name, r.Item)
+	default:
+		p, err = newJobPayload(r.Key, lane.Name, r.Job)
+	}
+	return p, errors.Join(append(faults, err)...)
+}
+
+func (r Request) validateUntil() error {
+	switch cmp.Or(r.Until, UntilAccepted) {
+	case UntilAccepted, UntilCompleted:
+		return nil
+	}
+	return &InvalidError{Field: "until", Value: string(r.Until), Mend: "use accepted or completed"}
+}
+
+// validateLane refuses a body that says another lane than the subject. Queue
+// names are compared without regard to case, as Orchestrator does.
+func (r Request) validateLane(lane Lane) error {
+	var faults []error
+	differs := func(field, body, subject string) {
+		faults = append(faults, &InvalidError{Field: field, Value: body, Mend: fmt.Sprintf("the subject says %q; leave the member out or publish on the right subject", subject)})
+	}
+	if r.Tenant != "" && r.Tenant != lane.Tenant {
+		differs("tenant", r.Tenant, lane.Tenant)
+	}
+	if r.Folder != "" && r.Folder != lane.Folder {
+		differs("folder", r.Folder, lane.Folder)
+	}
+	if r.Queue != "" && (lane.Kind != KindItem || !strings.EqualFold(r.Queue, lane.Name)) {
+		differs("queue", r.Queue, lane.Name)
+	}
+	if r.Process != "" && (lane.Kind != KindJob || !strings.EqualFold(r.Process, lane.Name)) {
+		differs("process", r.Process, lane.Name)
+	}
+	return errors.Join(faults...)
+}
+
+// ValidateKey refuses keys that are empty, over 128 bytes, not UTF-8, or of
+// the form reserved for requests without a key.
+func ValidateKey(key string) error {
+	switch {
+	case key == "":
+		return &InvalidError{Field: "key", Mend: "give the request a key of its own, in the body's member key or in the header " + HeaderKey}
+	case len(key) > maxKeyBytes:
+		return &InvalidError{Field: "key", Value: key, Mend: fmt.Sprintf("it has %d bytes, %d are allowed", len(key), maxKeyBytes)}
+	case !utf8.ValidString(key):
+		return &InvalidError{Field: "key", Value: key, Mend: "it is not UTF-8"}
+	case strings.HasPrefix(key, madeUpKeyPrefix):
+		return &InvalidError{Field: "key", Value: key, Mend: "keys that begin with " + madeUpKeyPrefix + " are reserved; choose another"}
+	}
+	return nil
+}
+
+// mergeKey agrees on the key of a request whose key may stand in the body, in
+// the header, or in both. The body's stays where they differ, so that the
+// fault can be answered under it.
+func (r *Request) mergeKey(header string) error {
+	if header == "" || header == r.Key {
+		return nil
+	}
+	if r.Key == "" {
+		r.Key = header
+		return nil
+	}
+	return &InvalidError{Field: "key", Value: r.Key, Mend: fmt.Sprintf("the header %s says %q; send one of them, or both alike", HeaderKey, clip(header, maxKeyBytes))}
+}
+
+// parseDate reads a date that UiPath will read too: RFC 3339 with a zone. One
+// without a zone would mean another moment on every machine.
+func parseDate(field, value string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, value)
+	if err == nil {
+		return t, nil
+	}
+	mend := "write it as 2006-01-02T15:04:05Z or with an offset such as +02:00"
+	for _, layout := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", time.DateTime, time.DateOnly} {
+		if _, err := time.Parse(layout, value); err == nil {
+			mend = "it has no time zone; " + mend
+			break
+		}
+	}
+	return time.Time{}, &InvalidError{Field: field, Value: value, Mend: mend}
+}

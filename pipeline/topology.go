@@ -1,0 +1,249 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Topology names the streams and subjects of one installation and holds the
+// settings they are made with. The zero value is the default installation.
+type Topology struct {
+	// Prefix is the first token of every subject and, in capitals, of every
+	// stream's name; "uipath" if empty.
+	Prefix string
+	// Replicas is how many servers hold each stream: 1 (the default), 3 or 5.
+	Replicas int
+	// Retention is how long claims and outcomes are kept, and so how long a
+	// repeated key is recognised; 30 days if zero, at least 2.
+	Retention time.Duration
+}
+
+// The settings that are the protocol's, not the installation's.
+const (
+	defaultPrefix    = "uipath"
+	defaultRetention = 30 * 24 * time.Hour
+	minRetention     = 2 * 24 * time.Hour
+	// duplicateWindow is the smallest a server takes. Nats-Msg-Id is compared
+	// over the whole stream, whatever the subject, so it must not be what
+	// keeps two requests apart; the ledger does that.
+	duplicateWindow = 100 * time.Millisecond
+	// deadLetterWindow drops the second copy of a dead letter whose first ack
+	// was lost.
+	deadLetterWindow = 2 * time.Minute
+)
+
+func (t Topology) withDefaults() Topology {
+	t.Prefix = cmp.Or(t.Prefix, defaultPrefix)
+	t.Replicas = cmp.Or(t.Replicas, 1)
+	t.Retention = cmp.Or(t.Retention, defaultRetention)
+	return t
+}
+
+// Validate reports settings that cannot work, naming each.
+func (t Topology) Validate() error {
+	t = t.withDefaults()
+	var faults []error
+	if encodeToken(t.Prefix) != t.Prefix || strings.ContainsAny(t.Prefix, `\$`) {
+		faults = append(faults, &InvalidError{Field: "prefix", Value: t.Prefix, Mend: "use one subject token of letters, digits, - and _"})
+	}
+	if t.Replicas < 1 || t.Replicas > 5 {
+		faults = append(faults, &InvalidError{Field: "replicas", Value: fmt.Sprint(t.Replicas), Mend: "use 1, 3 or 5"})
+	}
+	if t.Retention < minRetention {
+		faults = append(faults, &InvalidError{Field: "retention", Value: t.Retention.String(), Mend: "use 48h or more"})
+	}
+	return errors.Join(faults...)
+}
+
+// RequestsStream, LedgerStream, DeadLettersStream and ControlBucket name what
+// the installation keeps on the server.
+func (t Topology) RequestsStream() string    { return t.streamName("REQUESTS") }
+func (t Topology) LedgerStream() string      { return t.streamName("LEDGER") }
+func (t Topology) DeadLettersStream() string { return t.streamName("DEADLETTERS") }
+func (t Topology) ControlBucket() string     { return t.streamName("CONTROL") }
+
+func (t Topology) streamName(role string) string {
+	return strings.ToUpper(cmp.Or(t.Prefix, defaultPrefix)) + "_" + role
+}
+
+func (t Topology) subject(parts ...string) string {
+	return cmp.Or(t.Prefix, defaultPrefix) + "." + strings.Join(parts, ".")
+}
+
+// RequestSubject is where a producer publishes requests for a lane.
+func (t Topology) RequestSubject(lane Lane) string { return t.subject("requests", lane.scope()) }
+
+// OutcomeSubject is where the outcome of a key in a canonical lane stands.
+func (t Topology) OutcomeSubject(lane Lane, key string, stage Stage) string {
+	return t.subject("outcomes", lane.scope(), encodeToken(key), string(stage))
+}
+
+// DeadLetterSubject is where requests of a lane that came to nothing are kept.
+func (t Topology) DeadLetterSubject(lane Lane) string { return t.subject("deadletters", lane.scope()) }
+
+func (t Topology) claimSubject(lane Lane, key string) string {
+	return t.subject("claims", lane.scope(), encodeToken(key))
+}
+
+// laneOfRequest reads the lane off a request's subject. An error is an
+// *InvalidError; the lane then has the subject's own tokens.
+func (t Topology) laneOfRequest(subject string) (Lane, error) {
+	return parseScope(strings.TrimPrefix(subject, t.subject("requests")+"."))
+}
+
+// requestsConfig: limits retention, trimmed by the workers themselves. With
+// work-queue retention every ack removes its message, which costs an fsync
+// each under sync_interval always. Full means refuse the new, never drop the
+// old, and nothing is dropped for its age.
+func (t Topology) requestsConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        t.RequestsStream(),
+		Description: "requests for queue items and jobs, by lane",
+		Subjects:    []string{t.subject("requests", "*", "*", "items", "*"), t.subject("requests", "*", "*", "jobs", "*")},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.Replicas,
+		Duplicates:  duplicateWindow,
+		AllowDirect: true,
+	}
+}
+
+// ledgerConfig: one message a subject, changed by compare-and-set on its
+// revision; written in atomic batches, read by direct gets, each message with
+// a life of its own.
+func (t Topology) ledgerConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               t.LedgerStream(),
+		Description:        "who carries a request out, and what became of it",
+		Subjects:           []string{t.subject("claims", "*", "*", "*", "*", "*"), t.subject("outcomes", "*", "*", "*", "*", "*", "*")},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		Storage:            jetstream.FileStorage,
+		Replicas:           t.Replicas,
+		MaxMsgsPerSubject:  1,
+		Duplicates:         duplicateWindow,
+		AllowDirect:        true,
+		AllowMsgTTL:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+func (t Topology) deadLettersConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        t.DeadLettersStream(),
+		Description: "requests that came to nothing, whole, with the reason",
+		Subjects:    []string{t.subject("deadletters", "*", "*", "*", "*")},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.Replicas,
+		Duplicates:  deadLetterWindow,
+		AllowDirect: true,
+	}
+}
+
+func (t Topology) controlConfig() jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket:         t.ControlBucket(),
+		Description:    "throttles, pauses, folder bindings, leases, watermarks",
+		History:        1,
+		Storage:        jetstream.FileStorage,
+		Replicas:       t.Replicas,
+		LimitMarkerTTL: time.Minute,
+	}
+}
+
+// Provision makes the streams and the bucket that are missing. What is there
+// and contradicts the protocol is not touched: the error lists each setting,
+// what it is and what it must be. Settings an operator may choose (limits on
+// size, placement, replicas, descriptions, mirrors) are left alone.
+func Provision(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	t = t.withDefaults()
+	var faults []error
+	for _, want := range []jetstream.StreamConfig{t.requestsConfig(), t.ledgerConfig(), t.deadLettersConfig()} {
+		if err := provisionStream(ctx, js, want); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if _, err := js.KeyValue(ctx, t.ControlBucket()); errors.Is(err, jetstream.ErrBucketNotFound) {
+		if _, err := js.CreateKeyValue(ctx, t.controlConfig()); err != nil {
+			faults = append(faults, fmt.Errorf("create bucket %s: %w", t.ControlBucket(), err))
+		}
+	} else if err != nil {
+		faults = append(faults, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err))
+	}
+	return errors.Join(faults...)
+}
+
+func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err = js.CreateStream(ctx, want); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		if err == nil {
+			return nil
+		}
+		stream, err = js.Stream(ctx, want.Name) // another worker was faster
+	}
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", want.Name, err)
+	}
+	return contradictions(stream.CachedInfo().Config, want)
+}
+
+// CheckTopology reports what is missing or contradicts, and changes nothing.
+func CheckTopology(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	t = t.withDefaults()
+	var faults []error
+	for _, want := range []jetstream.StreamConfig{t.requestsConfig(), t.ledgerConfig(), t.deadLettersConfig()} {
+		stream, err := js.Stream(ctx, want.Name)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("open stream %s: %w", want.Name, err))
+			continue
+		}
+		faults = append(faults, contradictions(stream.CachedInfo().Config, want))
+	}
+	if _, err := js.KeyValue(ctx, t.ControlBucket()); err != nil {
+		faults = append(faults, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err))
+	}
+	return errors.Join(faults...)
+}
+
+// contradictions compares only what the protocol rests on.
+func contradictions(have, want jetstream.StreamConfig) error {
+	var faults []error
+	for _, c := range []struct {
+		setting    string
+		have, want any
+	}{
+		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " ")},
+		{"retention", have.Retention, want.Retention},
+		{"discard policy", have.Discard, want.Discard},
+		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject},
+		{"storage", have.Storage, want.Storage},
+		{"max age", have.MaxAge, want.MaxAge},
+		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject},
+		{"duplicate window", have.Duplicates, want.Duplicates},
+		{"allow direct get", have.AllowDirect, want.AllowDirect},
+		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL},
+		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish},
+		{"no ack", have.NoAck, want.NoAck},
+		{"sealed", have.Sealed, want.Sealed},
+	} {
+		if c.have != c.want {
+			faults = append(faults, fmt.Errorf("stream %s: %s is %v, it must be %v; change it with the nats CLI or remove the stream", want.Name, c.setting, c.have, c.want))
+		}
+	}
+	return errors.Join(faults...)
+}
