@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/pflag"
+	"github.com/synadia-io/orbit.go/natscontext"
+)
+
+// NATS says how to reach the NATS server. A flag goes before the environment
+// variable of the same meaning; with neither, the server is nats.DefaultURL.
+//
+// Secrets come from files or from the environment. A password in a flag's URL
+// is refused, since everybody on the machine can read command lines.
+type NATS struct {
+	URL     string // --nats-url, NATS_URL; several with commas between
+	Context string // --nats-context, NATS_CONTEXT: a context of the nats CLI, in place of a URL
+	Creds   string // --nats-creds, NATS_CREDS: a credentials file
+	NKey    string // --nats-nkey, NATS_NKEY: a file with an nkey seed
+	CA      string // --nats-ca, NATS_CA: a PEM file
+	Cert    string // --nats-cert, NATS_CERT: a PEM file, with Key
+	Key     string // --nats-key, NATS_KEY: a PEM file
+	// Logger is told when the connection is lost and found again; nil: nobody is.
+	Logger *slog.Logger
+}
+
+// connectTimeout bounds the connection to one server of the list.
+const connectTimeout = 5 * time.Second
+
+// AddFlags adds the --nats-… flags.
+func (n *NATS) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&n.URL, "nats-url", "", "NATS server, or several with commas between (NATS_URL; "+nats.DefaultURL+")")
+	fs.StringVar(&n.Context, "nats-context", "", "context of the nats CLI to connect with (NATS_CONTEXT)")
+	fs.StringVar(&n.Creds, "nats-creds", "", "credentials file (NATS_CREDS)")
+	fs.StringVar(&n.NKey, "nats-nkey", "", "file with an nkey seed (NATS_NKEY)")
+	fs.StringVar(&n.CA, "nats-ca", "", "PEM file of the authority to trust (NATS_CA)")
+	fs.StringVar(&n.Cert, "nats-cert", "", "PEM file of the client certificate (NATS_CERT)")
+	fs.StringVar(&n.Key, "nats-key", "", "PEM file of the client certificate's key (NATS_KEY)")
+}
+
+// Connect connects under the given client name and keeps the connection up
+// for as long as it is not closed. Its errors carry exit codes: a server that
+// does not answer, credentials that are refused, settings that cannot work.
+func (n NATS) Connect(ctx context.Context, name string) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	n, err := n.withEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	opts, err := n.options(name)
+	if err != nil {
+		return nil, err
+	}
+	if n.Context != "" {
+		nc, _, err := natscontext.Connect(n.Context, opts...)
+		if err != nil {
+			return nil, explain(err, "the server of context "+n.Context)
+		}
+		return nc, nil
+	}
+	nc, err := nats.Connect(n.URL, opts...)
+	if err != nil {
+		return nil, explain(err, redact(n.URL))
+	}
+	return nc, nil
+}
+
+// withEnvironment fills in what no flag says.
+func (n NATS) withEnvironment() (NATS, error) {
+	if hasPassword(n.URL) {
+		return n, Errorf(ExitUsage, "--nats-url holds a password, which everybody on this machine could read: put it into NATS_URL or use --nats-creds")
+	}
+	if n.URL != "" && n.Context != "" {
+		return n, Errorf(ExitUsage, "give --nats-url or --nats-context, not both")
+	}
+	if n.URL == "" && n.Context == "" {
+		n.URL, n.Context = os.Getenv("NATS_URL"), os.Getenv("NATS_CONTEXT")
+		if n.URL != "" && n.Context != "" {
+			return n, Errorf(ExitUsage, "NATS_URL and NATS_CONTEXT are both set: unset one, or say which with --nats-url or --nats-context")
+		}
+	}
+	if n.Context == "" {
+		n.URL = cmp.Or(n.URL, nats.DefaultURL)
+	}
+	n.Creds = cmp.Or(n.Creds, os.Getenv("NATS_CREDS"))
+	n.NKey = cmp.Or(n.NKey, os.Getenv("NATS_NKEY"))
+	n.CA = cmp.Or(n.CA, os.Getenv("NATS_CA"))
+	n.Cert = cmp.Or(n.Cert, os.Getenv("NATS_CERT"))
+	n.Key = cmp.Or(n.Key, os.Getenv("NATS_KEY"))
+	return n, nil
+}
+
+func (n NATS) options(name string) ([]nats.Option, error) {
+	log := n.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	opts := append(logHandlers(log), nats.Name(name), nats.Timeout(connectTimeout), nats.MaxReconnects(-1))
+	if n.Creds != "" && n.NKey != "" {
+		return nil, Errorf(ExitUsage, "NATS: both a credentials file and an nkey are given; use one")
+	}
+	if (n.Cert == "") != (n.Key == "") {
+		return nil, Errorf(ExitUsage, "NATS: a client certificate needs both its PEM file (--nats-cert, NATS_CERT) and its key's (--nats-key, NATS_KEY)")
+	}
+	for _, file := range []string{n.Creds, n.NKey, n.CA, n.Cert, n.Key} {
+		if err := readable(file); err != nil {
+			return nil, err
+		}
+	}
+	if n.Creds != "" {
+		opts = append(opts, nats.UserCredentials(n.Creds))
+	}
+	if n.NKey != "" {
+		nkey, err := nats.NkeyOptionFromSeed(n.NKey)
+		if err != nil {
+			return nil, Errorf(ExitUsage, "NATS: read the nkey seed in %s: %w", n.NKey, err)
+		}
+		opts = append(opts, nkey)
+	}
+	if n.CA != "" {
+		opts = append(opts, nats.RootCAs(n.CA))
+	}
+	if n.Cert != "" {
+		opts = append(opts, nats.ClientCert(n.Cert, n.Key))
+	}
+	return opts, nil
+}
+
+// readable finds a file that is missing before nats.go reports it as a server
+// that cannot be reached.
+func readable(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path) //nolint:gosec // G304: the user's own choice
+	if err != nil {
+		return Errorf(ExitUsage, "NATS: %w", err)
+	}
+	return f.Close() //nolint:wrapcheck // closing what was only opened does not fail
+}
+
+func logHandlers(log *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // none when we close it ourselves
+				log.Warn("connection to NATS lost, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				log.Error("NATS reports an error", "error", err, "subject", sub.Subject)
+				return
+			}
+			log.Error("NATS reports an error", "error", err)
+		}),
+	}
+}
+
+// explain says what a failed connection means and what to do about it.
+func explain(err error, where string) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the rest of it repeats the URL, password and all
+	}
+	_, dialing := errors.AsType[net.Error](err)
+	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, unknownAuthority := errors.AsType[x509.UnknownAuthorityError](err)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
+		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return Errorf(ExitCredentials, "NATS at %s refuses our credentials: check NATS_CREDS, NATS_NKEY or the context: %w", where, err)
+	case badCertificate, unknownAuthority:
+		return Errorf(ExitUsage, "NATS at %s shows a certificate that is not trusted here: name its authority with --nats-ca or NATS_CA: %w", where, err)
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), dialing:
+		return Errorf(ExitUnreachable, "no NATS server answers at %s: is it running? `worker dev` starts one, --nats-url or NATS_URL says where another is: %w", where, err)
+	}
+	return Errorf(ExitUsage, "connect to NATS at %s: %w", where, err)
+}
+
+func hasPassword(urls string) bool {
+	for one := range strings.SplitSeq(urls, ",") {
+		if u, err := parseURL(one); err == nil && u.User != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// redact leaves user names, passwords and tokens out of a list of URLs.
+func redact(urls string) string {
+	var shown []string
+	for one := range strings.SplitSeq(urls, ",") {
+		u, err := parseURL(one)
+		if err != nil {
+			return "the configured URL"
+		}
+		u.User = nil
+		shown = append(shown, u.String())
+	}
+	return strings.Join(shown, ",")
+}
+
+// parseURL reads a URL as nats.go does, which adds a scheme where none is.
+func parseURL(s string) (*url.URL, error) {
+	s = strings.TrimSpace(s)
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	return url.Parse(s) //nolint:wrapcheck // the error shows the URL and is not to be shown
+}

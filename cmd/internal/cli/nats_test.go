@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// startServer runs a NATS server that wants a password.
+func startServer(t *testing.T) (hostPort string) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Username: "u", Password: "hush"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return s.Addr().String()
+}
+
+func clearEnvironment(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY"} {
+		t.Setenv(name, "")
+	}
+}
+
+func TestConnect(t *testing.T) { //nolint:paralleltest // sets the environment
+	clearEnvironment(t)
+	t.Setenv("NATS_URL", "nats://u:hush@"+startServer(t))
+	nc, err := NATS{}.Connect(t.Context(), "enqueue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if nc.Status() != nats.CONNECTED || nc.Opts.Name != "enqueue" {
+		t.Errorf("connection is %v under the name %q", nc.Status(), nc.Opts.Name)
+	}
+}
+
+func TestConnectByContext(t *testing.T) { //nolint:paralleltest // sets the environment
+	clearEnvironment(t)
+	config := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	dir := filepath.Join(config, "nats", "context")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	settings := `{"url":"nats://` + startServer(t) + `","user":"u","password":"hush"}`
+	if err := os.WriteFile(filepath.Join(dir, "dev.json"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NATS_CONTEXT", "dev")
+	nc, err := NATS{}.Connect(t.Context(), "enqueue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	_, err = NATS{Context: "elsewhere"}.Connect(t.Context(), "enqueue")
+	checkError(t, err, ExitUsage, `unknown context "elsewhere"`)
+}
+
+func TestConnectErrors(t *testing.T) { //nolint:paralleltest // sets the environment
+	address := startServer(t)
+	tests := []struct {
+		name string
+		nats NATS
+		env  map[string]string
+		code Code
+		says string
+	}{
+		{"nobody there", NATS{URL: closedPort(t)}, nil, ExitUnreachable, "is it running?"},
+		{"no credentials", NATS{URL: address}, nil, ExitCredentials, "refuses our credentials"},
+		{"wrong password", NATS{}, map[string]string{"NATS_URL": "nats://u:wrong@" + address}, ExitCredentials, "nats://" + address},
+		{"password in a flag", NATS{URL: "u:hush@" + address}, nil, ExitUsage, "put it into NATS_URL"},
+		{"not a URL", NATS{}, map[string]string{"NATS_URL": "nats://u:hush@[::1"}, ExitUsage, "the configured URL"},
+		{"flags disagree", NATS{URL: address, Context: "dev"}, nil, ExitUsage, "not both"},
+		{"environment disagrees", NATS{}, map[string]string{"NATS_URL": address, "NATS_CONTEXT": "dev"}, ExitUsage, "unset one"},
+		{"two kinds of credentials", NATS{Creds: "a", NKey: "b"}, nil, ExitUsage, "use one"},
+		{"half a certificate", NATS{Cert: "a"}, nil, ExitUsage, "needs both"},
+		{"missing file", NATS{}, map[string]string{"NATS_CREDS": "/nowhere/x.creds"}, ExitUsage, "open /nowhere/x.creds"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			clearEnvironment(t)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			_, err := tt.nats.Connect(t.Context(), "enqueue")
+			checkError(t, err, tt.code, tt.says)
+			if err != nil && strings.Contains(err.Error(), "hush") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestConnectCanceled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (NATS{}).Connect(ctx, "enqueue"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+func checkError(t *testing.T, err error, code Code, says string) {
+	t.Helper()
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Code != code || !strings.Contains(e.Error(), says) {
+		t.Errorf("error %v, want one with code %d that says %q", err, code, says)
+	}
+}
+
+// closedPort gives an address nobody listens at.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
