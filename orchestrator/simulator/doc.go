@@ -1,0 +1,2 @@
+// Package simulator is an Orchestrator for development and tests.
+package simulator

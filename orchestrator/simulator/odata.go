@@ -1,0 +1,366 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// node is a part of a parsed $filter. Its String is a $filter that means the same.
+type node interface{ String() string }
+
+type (
+	// logical joins two conditions by "and" or "or".
+	logical struct {
+		op          string
+		left, right node
+	}
+	// negation is "not".
+	negation struct{ of node }
+	// comparison holds two operands against each other: eq, ne, gt, ge, lt, le.
+	comparison struct {
+		op          string
+		left, right operand
+	}
+	// membership is "in" with a list of literals.
+	membership struct {
+		property string
+		values   []literal
+	}
+	// truth is a property or literal of type Boolean that stands alone.
+	truth struct{ of operand }
+)
+
+// operand is a property, or a literal where property is empty.
+type operand struct {
+	property string
+	literal  literal
+}
+
+// literal is a value as written; text is without quotes.
+type literal struct {
+	kind literalKind
+	text string
+}
+
+type literalKind int
+
+const (
+	literalNone literalKind = iota
+	literalText             // 'quoted'
+	literalBare             // a number, date or GUID
+	literalBool
+	literalNull
+)
+
+func (n logical) String() string {
+	return "(" + n.left.String() + " " + n.op + " " + n.right.String() + ")"
+}
+func (n negation) String() string   { return "not (" + n.of.String() + ")" }
+func (n comparison) String() string { return n.left.String() + " " + n.op + " " + n.right.String() }
+func (n truth) String() string      { return n.of.String() }
+
+func (n membership) String() string {
+	values := make([]string, len(n.values))
+	for i, v := range n.values {
+		values[i] = v.String()
+	}
+	return n.property + " in (" + strings.Join(values, ",") + ")"
+}
+
+func (o operand) String() string {
+	if o.property != "" {
+		return o.property
+	}
+	return o.literal.String()
+}
+
+func (l literal) String() string {
+	if l.kind == literalText {
+		return "'" + strings.ReplaceAll(l.text, "'", "''") + "'"
+	}
+	return l.text
+}
+
+func (l literal) isNull() bool { return l.kind == literalNull }
+
+// isGiven says whether there is a literal and it is not null.
+func (l literal) isGiven() bool { return l.kind != literalNone && l.kind != literalNull }
+
+// filterDepth bounds the nesting of a $filter, so that a hostile one cannot exhaust the stack.
+const filterDepth = 100
+
+var (
+	errFilterDepth = errors.New("nested too deeply")
+	errFilterEnd   = errors.New("ends too early")
+)
+
+// parseFilter parses a $filter. "and" binds tighter than "or", "not" tighter than both.
+func parseFilter(text string) (node, error) {
+	tokens, err := lexFilter(text)
+	if err != nil {
+		return nil, err
+	}
+	p := &filterParser{tokens: tokens}
+	n, err := p.disjunction()
+	if err != nil {
+		return nil, err
+	}
+	if !p.at(tokenEnd) {
+		return nil, p.unexpected()
+	}
+	return n, nil
+}
+
+type filterParser struct {
+	tokens []filterToken // ends with tokenEnd
+	depth  int
+}
+
+func (p *filterParser) at(kind tokenKind) bool { return p.tokens[0].kind == kind }
+
+func (p *filterParser) next() filterToken {
+	t := p.tokens[0]
+	if t.kind != tokenEnd {
+		p.tokens = p.tokens[1:]
+	}
+	return t
+}
+
+// take moves past a word if it comes next.
+func (p *filterParser) take(word string) bool {
+	if !p.at(tokenWord) || p.tokens[0].text != word {
+		return false
+	}
+	p.next()
+	return true
+}
+
+func (p *filterParser) unexpected() error {
+	if p.at(tokenEnd) {
+		return errFilterEnd
+	}
+	return fmt.Errorf("unexpected %q", p.tokens[0].text)
+}
+
+func (p *filterParser) disjunction() (node, error) {
+	return p.joined("or", (*filterParser).conjunction)
+}
+
+func (p *filterParser) conjunction() (node, error) {
+	return p.joined("and", (*filterParser).condition)
+}
+
+func (p *filterParser) joined(op string, part func(*filterParser) (node, error)) (node, error) {
+	left, err := part(p)
+	for err == nil && p.take(op) {
+		var right node
+		right, err = part(p)
+		left = logical{op: op, left: left, right: right}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return left, nil
+}
+
+func (p *filterParser) condition() (node, error) {
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > filterDepth {
+		return nil, errFilterDepth
+	}
+	if p.take("not") {
+		of, err := p.condition()
+		if err != nil {
+			return nil, err
+		}
+		return negation{of: of}, nil
+	}
+	if p.at(tokenOpen) {
+		return p.parenthesis()
+	}
+	return p.comparison()
+}
+
+func (p *filterParser) parenthesis() (node, error) {
+	p.next()
+	n, err := p.disjunction()
+	if err != nil {
+		return nil, err
+	}
+	if !p.at(tokenClose) {
+		return nil, p.unexpected()
+	}
+	p.next()
+	return n, nil
+}
+
+func (p *filterParser) comparison() (node, error) {
+	left, err := p.operand()
+	if err != nil {
+		return nil, err
+	}
+	if !p.at(tokenWord) {
+		return truth{of: left}, nil
+	}
+	switch op := p.tokens[0].text; op {
+	case "eq", "ne", "gt", "ge", "lt", "le":
+		p.next()
+		right, err := p.operand()
+		if err != nil {
+			return nil, err
+		}
+		return comparison{op: op, left: left, right: right}, nil
+	case "in":
+		p.next()
+		return p.membership(left)
+	case "and", "or":
+		return truth{of: left}, nil
+	default:
+		return nil, p.unexpected()
+	}
+}
+
+func (p *filterParser) membership(of operand) (node, error) {
+	if of.property == "" || !p.at(tokenOpen) {
+		return nil, p.unexpected()
+	}
+	p.next()
+	n := membership{property: of.property}
+	for {
+		value, err := p.operand()
+		if err != nil {
+			return nil, err
+		}
+		if value.property != "" {
+			return nil, fmt.Errorf("a list holds values, not the property %q", value.property)
+		}
+		n.values = append(n.values, value.literal)
+		switch separator := p.next(); separator.kind {
+		case tokenComma:
+		case tokenClose:
+			return n, nil
+		default:
+			return nil, fmt.Errorf("unexpected %q in a list", separator.text)
+		}
+	}
+}
+
+func (p *filterParser) operand() (operand, error) {
+	switch p.tokens[0].kind {
+	case tokenText:
+		return operand{literal: literal{kind: literalText, text: p.next().text}}, nil
+	case tokenBare:
+		return operand{literal: literal{kind: literalBare, text: p.next().text}}, nil
+	case tokenWord:
+		return wordOperand(p.next().text)
+	case tokenEnd, tokenOpen, tokenClose, tokenComma:
+	}
+	return operand{}, p.unexpected()
+}
+
+func wordOperand(word string) (operand, error) {
+	switch word {
+	case "true", "false":
+		return operand{literal: literal{kind: literalBool, text: word}}, nil
+	case "null":
+		return operand{literal: literal{kind: literalNull, text: word}}, nil
+	case "and", "or", "not", "eq", "ne", "gt", "ge", "lt", "le", "in":
+		return operand{}, fmt.Errorf("unexpected %q", word)
+	default:
+		return operand{property: word}, nil
+	}
+}
+
+type tokenKind int
+
+const (
+	tokenEnd tokenKind = iota
+	tokenWord
+	tokenText
+	tokenBare
+	tokenOpen
+	tokenClose
+	tokenComma
+)
+
+type filterToken struct {
+	kind tokenKind
+	text string
+}
+
+// lexFilter cuts a $filter into tokens, the last of which is tokenEnd.
+func lexFilter(text string) ([]filterToken, error) {
+	var tokens []filterToken
+	for {
+		text = strings.TrimLeft(text, " \t")
+		if text == "" {
+			return append(tokens, filterToken{kind: tokenEnd}), nil
+		}
+		token, length, err := lexToken(text)
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, token)
+		text = text[length:]
+	}
+}
+
+func lexToken(text string) (filterToken, int, error) {
+	switch text[0] {
+	case '(':
+		return filterToken{kind: tokenOpen, text: "("}, 1, nil
+	case ')':
+		return filterToken{kind: tokenClose, text: ")"}, 1, nil
+	case ',':
+		return filterToken{kind: tokenComma, text: ","}, 1, nil
+	case '\'':
+		return lexText(text)
+	}
+	length := 0
+	for length < len(text) && isWordByte(text[length]) {
+		length++
+	}
+	if length == 0 {
+		return filterToken{}, 0, fmt.Errorf("unexpected %q", text[:1])
+	}
+	word := text[:length]
+	return filterToken{kind: wordKind(word), text: word}, length, nil
+}
+
+// lexText reads a quoted string, in which a doubled quote stands for one.
+func lexText(text string) (filterToken, int, error) {
+	var content strings.Builder
+	for i := 1; i < len(text); i++ {
+		if text[i] != '\'' {
+			content.WriteByte(text[i])
+			continue
+		}
+		if i+1 < len(text) && text[i+1] == '\'' {
+			content.WriteByte('\'')
+			i++
+			continue
+		}
+		return filterToken{kind: tokenText, text: content.String()}, i + 1, nil
+	}
+	return filterToken{}, 0, errors.New("a quoted string has no end")
+}
+
+func isWordByte(b byte) bool {
+	switch {
+	case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
+		return true
+	default:
+		return strings.IndexByte("_-+.:/", b) >= 0
+	}
+}
+
+// wordKind tells names from numbers, dates and GUIDs. A GUID may begin with a letter; no property contains a hyphen.
+func wordKind(word string) tokenKind {
+	first := word[0]
+	if '0' <= first && first <= '9' || first == '-' || first == '+' || first == '.' || strings.Contains(word, "-") {
+		return tokenBare
+	}
+	return tokenWord
+}

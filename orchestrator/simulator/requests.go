@@ -1,0 +1,30 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+)
+
+// maxBody is the most that a request may carry, in bytes.
+const maxBody = 32 << 20
+
+// decode reads the body of a call into v, the parameter of that name. What does not fit becomes a null parameter.
+func (s *Server) decode(c *call, name string, v any) *refusal {
+	body, err := io.ReadAll(io.LimitReader(c.r.Body, maxBody+1))
+	if err != nil {
+		return nullParameter(name)
+	}
+	if len(body) > maxBody {
+		return &refusal{status: http.StatusRequestEntityTooLarge, message: "The request is too large."}
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if s.cfg.RefuseUnknownMembers {
+		decoder.DisallowUnknownFields()
+	}
+	if decoder.Decode(v) != nil {
+		return nullParameter(name)
+	}
+	return nil
+}
