@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,7 +24,7 @@ const (
 
 // client calls a Server with a personal access token and a folder.
 type client struct {
-	t      testing.TB
+	tb     testing.TB
 	http   *http.Client
 	base   string
 	folder string
@@ -43,44 +44,44 @@ type exchange struct {
 
 // setup returns a Server with a folder that has a plain queue "Invoices", a unique queue "Unique" with one retry and a
 // release "Post invoices", and a client for it.
-func setup(t testing.TB, cfg Config) (*Server, *client) {
-	t.Helper()
+func setup(tb testing.TB, cfg Config) (*Server, *client) {
+	tb.Helper()
 	s := New(cfg)
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	s.AddFolder(testFolder)
 	for _, q := range []Queue{{Name: "Invoices"}, {Name: "Unique", Unique: true, MaxRetries: 1}} {
 		if _, err := s.AddQueue(testFolder, q); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if _, err := s.AddRelease(testFolder, "Post invoices"); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return s, newClient(t, s)
+	return s, newClient(tb, s)
 }
 
-func newClient(t testing.TB, s *Server) *client {
-	t.Helper()
+func newClient(tb testing.TB, s *Server) *client {
+	tb.Helper()
 	return &client{
-		t: t, http: &http.Client{Transport: s.RoundTripper()}, base: testBase, folder: testFolder,
+		tb: tb, http: &http.Client{Transport: s.RoundTripper()}, base: testBase, folder: testFolder,
 		header: http.Header{"Authorization": {"Bearer rt_test"}},
 	}
 }
 
 // try makes a call whose failure is part of the test.
 func (c *client) try(ctx context.Context, method, path string, body any) (exchange, error) {
-	c.t.Helper()
+	c.tb.Helper()
 	var sent []byte
 	if body != nil {
 		if text, ok := body.(string); ok {
 			sent = []byte(text)
 		} else {
-			sent = mustJSON(c.t, body)
+			sent = mustJSON(c.tb, body)
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(sent))
 	if err != nil {
-		c.t.Fatal(err)
+		c.tb.Fatal(err)
 	}
 	r.Header = c.header.Clone()
 	if c.folder != "" {
@@ -93,7 +94,7 @@ func (c *client) try(ctx context.Context, method, path string, body any) (exchan
 	if err != nil {
 		return exchange{}, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	got, err := io.ReadAll(response.Body)
 	x := exchange{
 		method: method, url: r.URL.String(), header: r.Header, sent: sent,
@@ -107,69 +108,69 @@ func (c *client) try(ctx context.Context, method, path string, body any) (exchan
 
 // do makes a call that has to be answered with the status.
 func (c *client) do(status int, method, path string, body any) exchange {
-	c.t.Helper()
-	x, err := c.try(context.Background(), method, path, body) //nolint:usetesting // also called while cleaning up
+	c.tb.Helper()
+	x, err := c.try(context.Background(), method, path, body)
 	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
+		c.tb.Fatalf("%s %s: %v", method, path, err)
 	}
 	if x.status != status {
-		c.t.Fatalf("%s %s: got status %d, want %d; body %s", method, path, x.status, status, x.body)
+		c.tb.Fatalf("%s %s: got status %d, want %d; body %s", method, path, x.status, status, x.body)
 	}
 	return x
 }
 
 func (c *client) get(status int, path string) exchange {
-	c.t.Helper()
+	c.tb.Helper()
 	return c.do(status, http.MethodGet, path, nil)
 }
 
 func (c *client) post(status int, path string, body any) exchange {
-	c.t.Helper()
+	c.tb.Helper()
 	return c.do(status, http.MethodPost, path, body)
 }
 
 // list reads the page of a list call with a filter and returns one member of each row, as JSON.
 func (c *client) list(set, filter, member string) []string {
-	c.t.Helper()
+	c.tb.Helper()
 	x := c.get(http.StatusOK, "/odata/"+set+"?$filter="+url.QueryEscape(filter))
 	got := []string{}
-	for _, row := range x.rows(c.t) {
+	for _, row := range x.rows(c.tb) {
 		got = append(got, strings.Trim(string(row[member]), `"`))
 	}
 	return got
 }
 
-func (x exchange) rows(t testing.TB) []map[string]json.RawMessage {
-	t.Helper()
+func (x exchange) rows(tb testing.TB) []map[string]json.RawMessage {
+	tb.Helper()
 	var page struct {
 		Value []map[string]json.RawMessage `json:"value"`
 	}
-	x.decode(t, &page)
+	x.decode(tb, &page)
 	return page.Value
 }
 
-func (x exchange) decode(t testing.TB, v any) {
-	t.Helper()
+func (x exchange) decode(tb testing.TB, v any) {
+	tb.Helper()
 	if err := json.Unmarshal(x.body, v); err != nil {
-		t.Fatalf("%s %s: body %q: %v", x.method, x.url, x.body, err)
+		tb.Fatalf("%s %s: body %q: %v", x.method, x.url, x.body, err)
 	}
 }
 
 // code is the errorCode of an error body.
-func (x exchange) code(t testing.TB) int {
-	t.Helper()
+func (x exchange) code(tb testing.TB) int {
+	tb.Helper()
 	var body struct {
 		ErrorCode int `json:"errorCode"`
 	}
-	x.decode(t, &body)
+	x.decode(tb, &body)
 	return body.ErrorCode
 }
 
-func mustJSON(t testing.TB, v any) []byte {
-	t.Helper()
+func mustJSON(tb testing.TB, v any) []byte {
+	tb.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -182,9 +183,7 @@ func item(queue, reference string, more ...object) object {
 		data["Reference"] = reference
 	}
 	for _, m := range more {
-		for name, value := range m {
-			data[name] = value
-		}
+		maps.Copy(data, m)
 	}
 	return object{"itemData": data}
 }
@@ -199,17 +198,15 @@ func bulk(queue, commitType string, references ...string) object {
 
 func start(more object) object {
 	info := object{"ReleaseName": "Post invoices", "Strategy": "ModernJobsCount", "JobsCount": 1, "InputArguments": `{"in_Date":"2026-11-22"}`}
-	for name, value := range more {
-		info[name] = value
-	}
+	maps.Copy(info, more)
 	return object{"startInfo": info}
 }
 
 // created is the id in the answer of AddQueueItem.
-func (x exchange) created(t testing.TB) int64 {
-	t.Helper()
+func (x exchange) created(tb testing.TB) int64 {
+	tb.Helper()
 	var body struct{ ID int64 }
-	x.decode(t, &body)
+	x.decode(tb, &body)
 	return body.ID
 }
 

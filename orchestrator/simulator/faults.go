@@ -67,7 +67,8 @@ func (f Faults) withDefaults() Faults {
 	return f
 }
 
-func (f Faults) validate() error {
+// Validate refuses rates that are no share and kinds that do not exist.
+func (f Faults) Validate() error {
 	for _, rate := range []float64{f.Rate, f.ReadRate} {
 		if rate < 0 || rate > 1 {
 			return fmt.Errorf("fault rate %v: give a share between 0 and 1", rate)

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -8,14 +9,28 @@ import (
 // Hold says which call to stop: the next one that matches.
 type Hold struct {
 	// Operation is the API's name of the call: "AddQueueItem", "BulkAddQueueItems", "StartJobs", "Jobs", ...
-	Operation string
+	Operation string `json:"operation"`
 	// When is where it stops: before its effect, or after it and before the answer. Empty: before.
-	When HoldPoint
+	When HoldPoint `json:"when"`
 	// Reference, where not empty, narrows the hold to a call that carries an item or job of this Reference.
-	Reference string
+	Reference string `json:"reference"`
 	// Outlives lets a call held before its effect have it at Release though its caller has gone away meanwhile, as a
 	// slow server does. Without it the call dies with its caller.
-	Outlives bool
+	Outlives bool `json:"outlives"`
+}
+
+// Validate refuses operations that the API does not have and points that are none.
+func (h Hold) Validate() error {
+	for _, op := range operations {
+		if op.name != h.Operation {
+			continue
+		}
+		if h.When != "" && h.When != Before && h.When != After {
+			return fmt.Errorf("hold point %q: give %q or %q", h.When, Before, After)
+		}
+		return nil
+	}
+	return fmt.Errorf("operation %q: give the API's name of one, as \"StartJobs\"", h.Operation)
 }
 
 // HoldPoint is a place where a call can be stopped.

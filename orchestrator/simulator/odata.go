@@ -237,13 +237,14 @@ func (p *filterParser) membership(of operand) (node, error) {
 			return nil, fmt.Errorf("a list holds values, not the property %q", value.property)
 		}
 		n.values = append(n.values, value.literal)
-		switch separator := p.next(); separator.kind {
-		case tokenComma:
-		case tokenClose:
+		if p.at(tokenClose) {
+			p.next()
 			return n, nil
-		default:
-			return nil, fmt.Errorf("unexpected %q in a list", separator.text)
 		}
+		if !p.at(tokenComma) {
+			return nil, p.unexpected()
+		}
+		p.next()
 	}
 }
 

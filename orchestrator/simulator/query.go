@@ -480,8 +480,8 @@ func (set collection[T]) knows(o options) bool {
 
 // order makes the comparison that $orderby asks for, or nil.
 func (set collection[T]) order(by []string) (func(a, b T) int, bool) {
-	if len(by) == 0 {
-		return nil, true
+	if len(by) == 0 || (len(by) == 1 && strings.EqualFold(strings.TrimSuffix(by[0], " asc"), "Id")) {
+		return nil, true // which is the order that candidates come in
 	}
 	var steps []func(a, b T) int
 	for _, term := range by {

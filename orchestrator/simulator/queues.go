@@ -75,7 +75,11 @@ func compileSchema(text string) (*jsonschema.Schema, error) {
 	if err := compiler.AddResource(name, document); err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
-	return compiler.Compile(name)
+	schema, err := compiler.Compile(name)
+	if err != nil {
+		return nil, fmt.Errorf("compile: %w", err)
+	}
+	return schema, nil
 }
 
 // queue finds a queue by its name, whatever its case; nil if there is none.

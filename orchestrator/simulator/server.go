@@ -24,6 +24,7 @@ type Server struct {
 	holds  holdBoard
 	calls  callCounts
 	limits map[string]*listLimit // by operation
+	pages  http.Handler          // the control API
 	stays  controlledHolds
 
 	mu     sync.RWMutex
@@ -31,9 +32,9 @@ type Server struct {
 }
 
 // New returns a running Server without folders; AddFolder, AddQueue and AddRelease fill it. It panics on Faults that
-// make no sense, naming the mend.
+// do not pass their Validate.
 func New(cfg Config) *Server {
-	if err := cfg.Faults.validate(); err != nil {
+	if err := cfg.Faults.Validate(); err != nil {
 		panic("simulator: " + err.Error())
 	}
 	cfg = cfg.withDefaults()
@@ -48,6 +49,7 @@ func New(cfg Config) *Server {
 	}
 	s.tenant = newTenant(s.mint, cfg.Switches)
 	s.tenant.robots = newRobots(s)
+	s.pages = s.controlPages()
 	return s
 }
 
@@ -57,7 +59,7 @@ func (s *Server) Close() { s.alarms.close() }
 
 // SetFaults replaces the faults and starts their sequence anew. Faults that make no sense are refused.
 func (s *Server) SetFaults(f Faults) error {
-	if err := f.validate(); err != nil {
+	if err := f.Validate(); err != nil {
 		return err
 	}
 	s.faults.set(f)
@@ -90,7 +92,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := s.locate(r.URL.Path)
 	switch target.service {
 	case serviceControl:
-		s.control().ServeHTTP(w, r)
+		s.pages.ServeHTTP(w, r)
 	case serviceIdentity:
 		s.calls.count("Token")
 		s.serveToken(w, r)
@@ -201,7 +203,7 @@ func (s *Server) serveWrite(w http.ResponseWriter, c *call) {
 		return
 	}
 	if fault == Late {
-		s.alarms.after(s.faults.current().LateBy, func() { s.apply(effect) })
+		s.alarms.after(s.faults.current().LateBy, func() { _, _ = s.apply(effect) }) // nobody waits for the answer
 		cut()
 	}
 	s.pauseAt(c, Before, effect.carries)
@@ -270,7 +272,7 @@ func (s *Server) fail(w http.ResponseWriter, fault FaultKind) {
 		s.writeHTML(w, http.StatusOK)
 	case ExpiredToken:
 		s.writeRefusal(w, errUnauthenticated)
-	case CutBefore, CutAfter, Late:
+	case CutBefore, CutAfter, Late, noFault:
 		cut()
 	}
 }

@@ -27,7 +27,7 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, context.Cause(ctx) //nolint:wrapcheck // as net/http does
 	}
 	served, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
@@ -43,7 +43,7 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	case answer := <-answers:
 		return answer.response(ctx, r)
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, context.Cause(ctx) //nolint:wrapcheck // as net/http does
 	}
 }
 
@@ -128,7 +128,7 @@ func (w *recorder) WriteHeader(status int) {
 
 func (w *recorder) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	return w.body.Write(b)
+	return w.body.Write(b) //nolint:wrapcheck // a buffer never fails
 }
 
 func (w *recorder) response(ctx context.Context, r *http.Request) (*http.Response, error) {
