@@ -22,5 +22,8 @@ func (c *serverClock) observe(stamp, asked time.Time) {
 }
 
 func (c *serverClock) now() time.Time {
-	return time.Now().Add(time.Duration(c.offset.Load()))
+	return time.Now().Add(c.ahead())
 }
+
+// ahead is how far the server's clock is ahead of ours.
+func (c *serverClock) ahead() time.Duration { return time.Duration(c.offset.Load()) }

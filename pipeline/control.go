@@ -94,10 +94,14 @@ func (c control) get(ctx context.Context, key string, into any) (uint64, error) 
 	if err != nil {
 		return 0, fmt.Errorf("get %s: %w", key, err)
 	}
+	return entry.Revision(), decodeEntry(entry, into)
+}
+
+func decodeEntry(entry jetstream.KeyValueEntry, into any) error {
 	if err := json.Unmarshal(entry.Value(), into); err != nil {
-		return 0, fmt.Errorf("decode %s: %w", key, err)
+		return fmt.Errorf("decode %s: %w", entry.Key(), err)
 	}
-	return entry.Revision(), nil
+	return nil
 }
 
 func (c control) put(ctx context.Context, key string, value any) error {
@@ -109,4 +113,35 @@ func (c control) put(ctx context.Context, key string, value any) error {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	return nil
+}
+
+// leased is the record of who does what only one worker should do.
+type leased struct {
+	Worker string    `json:"worker"`
+	Until  time.Time `json:"until"` // by the server's clock
+}
+
+// lease takes or renews the lease on a task. It is to spare double work; what
+// is done under it must do no harm when done twice.
+func (c control) lease(ctx context.Context, task, worker string, life time.Duration, now time.Time) (bool, error) {
+	key := controlKey("leases", task)
+	var current leased
+	revision, err := c.get(ctx, key, &current)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, err
+	}
+	if current.Worker != worker && now.Before(current.Until) {
+		return false, nil
+	}
+	data, err := json.Marshal(leased{Worker: worker, Until: now.Add(life)})
+	if err != nil {
+		return false, fmt.Errorf("encode lease: %w", err)
+	}
+	if _, err := c.kv.Update(ctx, key, data, revision); err != nil {
+		if errors.Is(err, jetstream.ErrKeyExists) || isCode(err, codeWrongLastSequence) {
+			return false, nil // another worker was faster
+		}
+		return false, fmt.Errorf("lease %s: %w", task, err)
+	}
+	return true, nil
 }

@@ -81,8 +81,6 @@ func (w *write) message() *nats.Msg {
 	return msg
 }
 
-
-
 // changeClaim writes a claim in place of the revision it was read at; revision
 // 0 inserts.
 func (l *ledger) changeClaim(lane Lane, key string, c claim) *write {

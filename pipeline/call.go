@@ -1,0 +1,283 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"waybill/orchestrator"
+)
+
+// call asks Orchestrator for what a batch wants, inside the time its claims
+// leave, and finds each delivery's verdict by the answer.
+func (r *runner) call(ctx context.Context, t target, batch []*delivery) {
+	if t.lane.Kind == KindJob {
+		r.eachBeside(batch, func(d *delivery) { r.startJob(ctx, t, d) })
+		return
+	}
+	// The outcome of a single call carries the item's id, by which it can be
+	// followed; a bulk call gives none.
+	single, bulk := split(batch, func(d *delivery) bool { return d.request.Until == UntilCompleted || r.wantsIDs(t) })
+	if len(bulk) == 1 {
+		single, bulk = append(single, bulk[0]), nil
+	}
+	for _, part := range byBytes(bulk, r.cfg.BulkBytes) {
+		r.addInBulk(ctx, t, part)
+	}
+	r.eachBeside(single, func(d *delivery) { r.addItem(ctx, t, d) })
+}
+
+func (r *runner) wantsIDs(t target) bool {
+	return slices.Contains(r.tenant.ItemIDs, "*") || slices.Contains(r.tenant.ItemIDs, t.lane.Name)
+}
+
+// eachBeside makes one call for each delivery, as many side by side as the
+// tenant has slots free beside the one this batch holds.
+func (r *runner) eachBeside(batch []*delivery, f func(*delivery)) {
+	if len(batch) == 0 {
+		return
+	}
+	extra := r.tenant.slots.tryAcquire(len(batch) - 1)
+	defer func() {
+		for range extra {
+			r.tenant.slots.release()
+		}
+	}()
+	var group errgroup.Group
+	group.SetLimit(1 + extra)
+	for _, d := range batch {
+		group.Go(func() error {
+			f(d)
+			return nil
+		})
+	}
+	_ = group.Wait() // each delivery carries its own verdict
+}
+
+// byBytes cuts a batch so that no part's messages exceed most bytes.
+func byBytes(batch []*delivery, most int) [][]*delivery {
+	var parts [][]*delivery
+	size := 0
+	for _, d := range batch {
+		size += len(d.msg.Data())
+		if len(parts) == 0 || size > most {
+			parts = append(parts, nil)
+			size = len(d.msg.Data())
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], d)
+	}
+	return parts
+}
+
+// ready keeps the deliveries that a call may be made for now, and counts the
+// call. Everything that can forbid it is asked here, as late as possible.
+func (r *runner) ready(ctx context.Context, t target, batch []*delivery) []*delivery {
+	wait := r.tenant.pausedFor(orchestrator.Writes)
+	if ctx.Err() != nil {
+		wait = time.Second
+	}
+	if wait > 0 {
+		for _, d := range batch {
+			d.released(wait)
+		}
+		return nil
+	}
+	batch = r.stillHeld(ctx, t.lane, batch)
+	for _, d := range batch {
+		d.attempt = false
+	}
+	return batch
+}
+
+// addInBulk adds items with one call, which decides each on its own. It
+// returns with a verdict for every delivery.
+func (r *runner) addInBulk(ctx context.Context, t target, batch []*delivery) {
+	if batch = r.ready(ctx, t, batch); len(batch) == 0 {
+		return
+	}
+	request := orchestrator.BulkAddQueueItemsRequest{QueueName: t.lane.Name, CommitType: orchestrator.ProcessAllIndependently}
+	for _, d := range batch {
+		request.QueueItems = append(request.QueueItems, d.payload.item)
+	}
+	callCtx, cancel := r.callTime(ctx)
+	answer, err := r.tenant.Client.BulkAddQueueItems(callCtx, t.folder, request)
+	cancel()
+	r.tenant.observe(ctx, orchestrator.Writes, err)
+	e, _ := errors.AsType[*orchestrator.Error](err)
+	switch {
+	case err == nil:
+		r.sortBulkAnswer(ctx, t, batch, answer)
+	case e != nil && (e.Kind == orchestrator.Rejected || e.Kind == orchestrator.Duplicate) && !errors.Is(err, orchestrator.ErrNotFound):
+		r.narrow(ctx, t, batch) // somewhere among them is what it does not take
+	default:
+		r.sortError(ctx, t, batch, err)
+	}
+}
+
+// narrow finds the items for which a whole bulk call was refused, by halves.
+func (r *runner) narrow(ctx context.Context, t target, batch []*delivery) {
+	if len(batch) == 1 {
+		r.addItem(ctx, t, batch[0])
+		return
+	}
+	half := len(batch) / 2
+	r.addInBulk(ctx, t, batch[:half])
+	r.addInBulk(ctx, t, batch[half:])
+}
+
+func (r *runner) sortBulkAnswer(ctx context.Context, t target, batch []*delivery, answer orchestrator.BulkAddQueueItemsResponse) {
+	failed := make(map[int]orchestrator.FailedQueueItem, len(answer.FailedItems))
+	for _, f := range answer.FailedItems {
+		if f.Ordinal == nil { // it failed, but which one is not said
+			r.inDoubt(ctx, t, batch, errors.New("bulk add queue items: the answer names a failed item without its ordinal"))
+			return
+		}
+		failed[*f.Ordinal] = f
+	}
+	now := r.clock.now()
+	var duplicates, others []*delivery
+	for i, d := range batch {
+		f, bad := failed[i+1]
+		switch {
+		case !bad:
+			r.remember(d.payload.reference)
+			d.decided(d.outcome(t.lane, StatusAccepted, ByAnswer, now))
+		case f.ErrorCode == "DuplicateReference":
+			duplicates = append(duplicates, d)
+		default:
+			others = append(others, d)
+		}
+	}
+	r.resolveDuplicates(ctx, t, duplicates)
+	// Asked for alone, an item gets an answer that says what is wrong with it.
+	r.eachBeside(others, func(d *delivery) { r.addItem(ctx, t, d) })
+}
+
+func (r *runner) addItem(ctx context.Context, t target, d *delivery) {
+	if len(r.ready(ctx, t, []*delivery{d})) == 0 {
+		return
+	}
+	callCtx, cancel := r.callTime(ctx)
+	item, err := r.tenant.Client.AddQueueItem(callCtx, t.folder, d.payload.item)
+	cancel()
+	r.tenant.observe(ctx, orchestrator.Writes, err)
+	if err != nil {
+		r.sortError(ctx, t, []*delivery{d}, err)
+		return
+	}
+	r.remember(d.payload.reference)
+	r.accept(t, d, ByAnswer, itemResult(item), nil)
+}
+
+func (r *runner) startJob(ctx context.Context, t target, d *delivery) {
+	if len(r.ready(ctx, t, []*delivery{d})) == 0 {
+		return
+	}
+	info := d.payload.job
+	info.ReleaseKey = t.release.Key
+	info.BatchExecutionKey = r.handle(t, d)
+	if info.Strategy == "" {
+		info.Strategy = "ModernJobsCount"
+		if r.tenant.ClassicFolders {
+			info.Strategy = "JobsCount"
+		}
+	}
+	if info.Strategy == "Specific" {
+		info.JobsCount = 0 // the robots named are the count
+	}
+	callCtx, cancel := r.callTime(ctx)
+	jobs, err := r.tenant.Client.StartJobs(callCtx, t.folder, info)
+	cancel()
+	r.tenant.observe(ctx, orchestrator.Writes, err)
+	if err == nil && len(jobs) != 1 {
+		err = fmt.Errorf("start jobs: the answer has %d jobs for one asked for", len(jobs))
+		r.inDoubt(ctx, t, []*delivery{d}, err)
+		return
+	}
+	if errors.Is(err, orchestrator.ErrNotFound) {
+		r.tenant.Client.ForgetRelease(t.folder, t.lane.Name)
+	}
+	if err != nil {
+		r.sortError(ctx, t, []*delivery{d}, err)
+		return
+	}
+	r.tenant.learnBatchKeys(strings.EqualFold(jobs[0].BatchExecutionKey, info.BatchExecutionKey))
+	r.remember(info.BatchExecutionKey)
+	r.accept(t, d, ByAnswer, nil, jobResult(jobs[0]))
+}
+
+// batchExecutionKeys is the name space of the BatchExecutionKeys we give to
+// jobs; its value has no meaning but must never change.
+var batchExecutionKeys = uuid.MustParse("6a7fbb64-6a6c-4c3e-9b0f-0d6c2b8a4f11")
+
+// batchExecutionKey marks a job as the effect of one key in one generation: a
+// GUID that any worker computes alike.
+func batchExecutionKey(lane Lane, key string, generation int) string {
+	name := fmt.Sprintf("%s.%s/%d", lane.scope(), encodeToken(key), generation)
+	return uuid.NewSHA1(batchExecutionKeys, []byte(name)).String()
+}
+
+func (r *runner) callTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("no answer within %s", r.cfg.CallTimeout))
+}
+
+// accept settles what Orchestrator holds. Where the producer wants to know how
+// it ends, the key is tracked from here on.
+func (r *runner) accept(t target, d *delivery, by DecidedBy, item *ItemResult, job *JobResult) {
+	o := d.outcome(t.lane, StatusAccepted, by, r.clock.now())
+	o.Item, o.Job = item, job
+	if d.request.Until == UntilCompleted {
+		o.Stage = StageAccepted
+	}
+	d.decided(o)
+}
+
+func itemResult(item orchestrator.QueueItem) *ItemResult {
+	return &ItemResult{ID: item.ID, Key: item.Key, Status: item.Status, Output: item.Output}
+}
+
+func jobResult(job orchestrator.Job) *JobResult {
+	return &JobResult{ID: job.ID, Key: job.Key, State: job.State, Info: job.Info, OutputArguments: job.OutputArguments}
+}
+
+// sortError finds the verdict by what an error says of the call: surely not
+// made, can never work, or may have been made.
+func (r *runner) sortError(ctx context.Context, t target, batch []*delivery, err error) {
+	e, ok := errors.AsType[*orchestrator.Error](err)
+	if !ok {
+		r.inDoubt(ctx, t, batch, err)
+		return
+	}
+	switch e.Kind {
+	case orchestrator.Transient:
+		delay := max(e.RetryAfter, r.tenant.pausedFor(orchestrator.Writes), time.Second)
+		for _, d := range batch {
+			d.released(delay)
+		}
+	case orchestrator.Denied:
+		delay := max(r.pauseLane(err), time.Second)
+		for _, d := range batch {
+			d.released(delay)
+		}
+	case orchestrator.Rejected:
+		now := r.clock.now()
+		for _, d := range batch {
+			o := d.outcome(t.lane, StatusRejected, ByAnswer, now)
+			o.Error = errorOf(err)
+			d.refused(o, reasonRejected)
+		}
+		if errors.Is(err, orchestrator.ErrNotFound) && t.lane.Kind == KindItem {
+			r.tenant.Client.ForgetQueue(t.folder, t.lane.Name)
+		}
+	case orchestrator.Duplicate:
+		r.resolveDuplicates(ctx, t, batch)
+	default:
+		r.inDoubt(ctx, t, batch, err)
+	}
+}

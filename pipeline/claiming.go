@@ -1,0 +1,191 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// maxClaimRounds is how often one delivery may find the ledger changed under
+// it before it is left to a later delivery.
+const maxClaimRounds = 4
+
+// claimAll takes the keys of a batch on: afterwards each delivery either has
+// the claim and no verdict, or a verdict. Nothing is concluded from how often
+// a request was delivered; only the ledger knows.
+func (r *runner) claimAll(ctx context.Context, lane Lane, batch []*delivery) {
+	pending := batch
+	for range maxClaimRounds {
+		if pending = r.claimOnce(ctx, lane, pending); len(pending) == 0 {
+			break
+		}
+	}
+	for _, d := range pending {
+		d.later(time.Second)
+	}
+	r.confirmTakeovers(ctx, lane, without(batch))
+}
+
+// without gives the deliveries that have no verdict yet.
+func without(batch []*delivery) []*delivery {
+	var open []*delivery
+	for _, d := range batch {
+		if d.verdict == nil {
+			open = append(open, d)
+		}
+	}
+	return open
+}
+
+// claimOnce writes a claim for each delivery, looks at those it could not
+// write, and gives the ones to be tried again.
+func (r *runner) claimOnce(ctx context.Context, lane Lane, batch []*delivery) (again []*delivery) {
+	refused := r.writeClaims(ctx, lane, batch)
+	if len(refused) == 0 {
+		return nil
+	}
+	keys := make([]string, len(refused))
+	for i, d := range refused {
+		keys[i] = d.key
+	}
+	states, err := r.ledger.read(ctx, lane, keys)
+	if err != nil {
+		r.log.Warn("ledger not read", "error", err)
+		for _, d := range refused {
+			d.later(r.cfg.Hold + r.cfg.Settle) // a claim of ours may stand
+		}
+		return nil
+	}
+	for _, d := range refused {
+		if r.meet(d, states[d.key]) {
+			again = append(again, d)
+		}
+	}
+	return again
+}
+
+// writeClaims gives the deliveries whose claim was not stored, or of which it
+// is not known.
+func (r *runner) writeClaims(ctx context.Context, lane Lane, batch []*delivery) (refused []*delivery) {
+	writes := make([]*write, len(batch))
+	for i, d := range batch {
+		d.heldSince = time.Now()
+		d.claim = d.nextClaim(r.cfg.Worker, r.cfg.Hold, r.clock.now())
+		writes[i] = r.ledger.changeClaim(lane, d.key, d.claim)
+	}
+	r.ledger.commit(ctx, writes)
+	for i, d := range batch {
+		if writes[i].err == nil {
+			d.claim.revision = writes[i].revision
+			continue
+		}
+		if !errors.Is(writes[i].err, errConflict) {
+			r.log.Debug("claim unanswered", "key", d.key, "error", writes[i].err)
+		}
+		refused = append(refused, d)
+	}
+	return refused
+}
+
+// meet decides what to do about a key that is in the ledger already. It
+// reports whether the claim is to be tried again.
+func (r *runner) meet(d *delivery, s keyState) (again bool) {
+	switch {
+	case s.claim != nil && s.claim.Nonce == d.claim.Nonce:
+		d.claim.revision = s.claim.revision // ours: only the answer was lost
+		return false
+	case s.outcome != nil && (s.claim == nil || s.claim.Generation <= s.outcome.Generation):
+		r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence)
+		return false
+	case s.claim == nil:
+		d.prior = nil
+		return true // a replica that is behind, or one that went just now
+	case d.sequence != s.claim.RequestSequence && (d.fault != nil || s.claim.PayloadHash != d.payload.hash):
+		r.meetSettled(d, s.claim.PayloadHash, s.claim.RequestSequence)
+		return false
+	case s.claim.State == claimTracked:
+		d.known()
+		return false
+	}
+	if wait := s.claim.deadAt(r.cfg.Settle).Sub(r.clock.now()); s.claim.State != claimFree && wait > 0 {
+		d.later(wait)
+		return false
+	}
+	d.prior = s.claim
+	d.doubtful = s.claim.State != claimFree && s.claim.EverCalled
+	return true
+}
+
+// meetSettled settles a further copy of a request: one that says the same is
+// done with; one that says something else under the same key, or that is
+// broken, is kept for the operator and changes nothing.
+func (r *runner) meetSettled(d *delivery, hash string, sequence uint64) {
+	switch {
+	case d.sequence == sequence:
+		d.known()
+	case d.fault != nil:
+		d.buried(reasonInvalid)
+	case d.payload.hash != hash:
+		d.buried(reasonKeyConflict)
+	default:
+		d.known()
+	}
+}
+
+// confirmTakeovers asks the leader whether a key taken over from a dead claim
+// has its outcome already: its worker may have died after publishing it, and
+// a replica may not know yet.
+func (r *runner) confirmTakeovers(ctx context.Context, lane Lane, batch []*delivery) {
+	var group errgroup.Group
+	group.SetLimit(16)
+	for _, d := range batch {
+		if d.prior == nil || d.prior.State == claimFree {
+			d.doubtful = d.doubtful || d.prior == nil && r.olderThanLedger(d)
+			continue
+		}
+		group.Go(func() error {
+			o, err := r.ledger.finalOutcome(ctx, lane, d.key)
+			switch {
+			case err != nil:
+				r.log.Warn("ledger's leader not reached", "error", err)
+				d.later(r.cfg.Hold + r.cfg.Settle)
+			case o != nil && o.Generation >= d.claim.Generation:
+				r.meetSettled(d, o.PayloadHash, o.RequestSequence)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each delivery carries its own verdict
+}
+
+// olderThanLedger reports whether a request without a claim is so old that
+// the ledger may have forgotten what became of it.
+func (r *runner) olderThanLedger(d *delivery) bool {
+	return r.clock.now().Sub(d.publishedAt) > r.cfg.Topology.Retention-24*time.Hour
+}
+
+// stillHeld keeps the deliveries whose claims leave time for one more call and
+// renews those that do not. What cannot be renewed has been taken over, or may
+// have been: it is left alone.
+func (r *runner) stillHeld(ctx context.Context, lane Lane, batch []*delivery) []*delivery {
+	var short []*delivery
+	for _, d := range batch {
+		if d.timeLeft() < r.cfg.CallTimeout+callMargin {
+			prior := d.claim
+			d.prior = &prior
+			short = append(short, d)
+		}
+	}
+	if len(short) == 0 {
+		return batch
+	}
+	for _, d := range r.writeClaims(ctx, lane, short) {
+		d.later(r.cfg.Hold + r.cfg.Settle)
+	}
+	return without(batch)
+}
+
+// callMargin is what a claim must leave beside the time of the call itself.
+const callMargin = 2 * time.Second

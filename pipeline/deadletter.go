@@ -1,0 +1,81 @@
+package pipeline
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers of a dead letter, beside those the request came with. Its body is
+// the request's, byte for byte.
+const (
+	HeaderReason           = "Waybill-Reason" // invalid, rejected, key_conflict, expired, unknown
+	HeaderError            = "Waybill-Error"
+	HeaderGeneration       = "Waybill-Generation"
+	HeaderAttempts         = "Waybill-Attempts"
+	HeaderRequestSubject   = "Waybill-Request-Subject"
+	HeaderRequestSequence  = "Waybill-Request-Sequence"
+	HeaderRequestedAt      = "Waybill-Requested-At"
+	HeaderFirstDeliveredAt = "Waybill-First-Delivered-At"
+	HeaderWorker           = "Waybill-Worker"
+)
+
+// deadLetter copies a request whole, with why it came to nothing and what was
+// tried, for an operator to judge and to replay.
+func (r *runner) deadLetter(lane Lane, d *delivery) *nats.Msg {
+	msg := nats.NewMsg(r.cfg.Topology.DeadLetterSubject(lane))
+	msg.Data = d.msg.Data()
+	for name, values := range d.msg.Headers() {
+		if !strings.HasPrefix(name, "Nats-") { // those were for the stream it stood in
+			msg.Header[name] = values
+		}
+	}
+	sequence := strconv.FormatUint(d.sequence, 10)
+	for name, value := range map[string]string{
+		nats.MsgIdHdr:          sequence + "/" + d.verdict.deadLetter,
+		HeaderKey:              d.key,
+		HeaderReason:           d.verdict.deadLetter,
+		HeaderError:            oneLine(d.why()),
+		HeaderGeneration:       strconv.Itoa(d.claim.Generation),
+		HeaderAttempts:         strconv.Itoa(d.attempts()),
+		HeaderRequestSubject:   d.msg.Subject(),
+		HeaderRequestSequence:  sequence,
+		HeaderRequestedAt:      d.publishedAt.UTC().Format(time.RFC3339Nano),
+		HeaderFirstDeliveredAt: d.receivedAt.UTC().Format(time.RFC3339Nano),
+		HeaderWorker:           r.cfg.Worker,
+	} {
+		msg.Header.Set(name, value)
+	}
+	return msg
+}
+
+// why is the error in words.
+func (d *delivery) why() string {
+	switch {
+	case d.verdict.outcome != nil && d.verdict.outcome.Error != nil:
+		return d.verdict.outcome.Error.Message
+	case d.fault != nil:
+		return d.fault.Error()
+	}
+	return "the key stands for another payload already; publish this one under a key of its own"
+}
+
+// oneLine makes a text fit for a header: joined faults stand on lines of
+// their own.
+func oneLine(s string) string {
+	const most = 1000
+	out := make([]byte, 0, min(len(s), most))
+	for i := range min(len(s), most) {
+		switch c := s[i]; {
+		case c == '\n':
+			out = append(out, ';', ' ')
+		case c < ' ' || c == 0x7f:
+			out = append(out, ' ')
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}

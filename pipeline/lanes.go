@@ -1,0 +1,197 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// lookEvery is how often a worker looks for lanes with new requests. One
+	// request for the stream's state costs little; subjects are only listed
+	// when something was published.
+	lookEvery = 250 * time.Millisecond
+	// laneIdle is after how long without requests a lane's consumer goes.
+	laneIdle = 24 * time.Hour
+	// unservedEvery is how often requests that no tenant of this worker's
+	// answers for are mentioned in the log.
+	unservedEvery = time.Minute
+)
+
+// serveLanes finds the lanes that have requests and runs each, until ctx ends
+// and every runner has returned.
+func (w *Worker) serveLanes(ctx, work context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	var served sync.Map // subjects
+	var seen uint64
+	var mentioned time.Time
+	for {
+		last, subjects, err := w.requestSubjects(ctx, seen)
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("lanes not listed", "error", err)
+		}
+		seen = last
+		unserved := 0
+		for _, subject := range subjects {
+			if _, there := served.Load(subject); there {
+				continue
+			}
+			r, err := w.newRunner(ctx, subject)
+			switch {
+			case err != nil:
+				w.log.Warn("lane not opened", "subject", subject, "error", err)
+				seen = 0 // look again
+			case r == nil:
+				unserved++
+			default:
+				served.Store(subject, true)
+				running.Go(func() {
+					defer served.Delete(subject)
+					r.run(ctx, work)
+				})
+			}
+		}
+		if unserved > 0 && time.Since(mentioned) > unservedEvery {
+			mentioned = time.Now()
+			w.log.Warn("requests wait for tenants that this worker does not serve", "lanes", unserved)
+		}
+		if sleep(ctx, lookEvery) != nil {
+			return
+		}
+	}
+}
+
+// requestSubjects lists the subjects that have requests, if anything was
+// published since the stream's sequence seen.
+func (w *Worker) requestSubjects(ctx context.Context, seen uint64) (last uint64, subjects []string, err error) {
+	asked := time.Now()
+	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
+	if err != nil {
+		return seen, nil, fmt.Errorf("look at the requests stream: %w", err)
+	}
+	info := stream.CachedInfo()
+	w.clock.observe(info.TimeStamp, asked)
+	if info.State.LastSeq == seen {
+		return seen, nil, nil
+	}
+	detailed, err := stream.Info(ctx, jetstream.WithSubjectFilter(w.cfg.Topology.subject("requests", ">")))
+	if err != nil {
+		return seen, nil, fmt.Errorf("list request subjects: %w", err)
+	}
+	for subject := range detailed.State.Subjects {
+		subjects = append(subjects, subject)
+	}
+	return info.State.LastSeq, subjects, nil
+}
+
+// newRunner prepares to serve a subject; nil if its tenant is not ours.
+func (w *Worker) newRunner(ctx context.Context, subject string) (*runner, error) {
+	lane, fault := w.cfg.Topology.laneOfRequest(subject)
+	t := w.tenants[lane.Tenant]
+	if t == nil {
+		return nil, nil //nolint:nilnil // no runner is an answer
+	}
+	consumer, err := w.openConsumer(ctx, subject, lane)
+	if err != nil {
+		return nil, err
+	}
+	return &runner{
+		Worker: w, tenant: t, published: lane, subject: subject, fault: fault, consumer: consumer,
+		log: w.log.With("lane", lane.String()),
+	}, nil
+}
+
+// openConsumer makes or finds the lane's durable consumer. It is one for all
+// workers, so that a stuck or paused lane holds up no other, and that a
+// lane's backlog shows in every NATS tool.
+func (w *Worker) openConsumer(ctx context.Context, subject string, lane Lane) (jetstream.Consumer, error) {
+	consumer, err := w.js.CreateOrUpdateConsumer(ctx, w.cfg.Topology.RequestsStream(), jetstream.ConsumerConfig{
+		Durable:           consumerName(subject, lane),
+		Description:       "requests for " + lane.String(),
+		FilterSubject:     subject,
+		AckPolicy:         jetstream.AckExplicitPolicy,
+		AckWait:           w.cfg.AckWait,
+		MaxDeliver:        -1,
+		MaxAckPending:     w.maxAckPending(),
+		InactiveThreshold: laneIdle,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the consumer for %s: %w", lane, err)
+	}
+	return consumer, nil
+}
+
+// maxAckPending leaves room for what some workers hold, and for what waits
+// for a dead worker's claims to run out, since naks with a delay count too.
+func (w *Worker) maxAckPending() int { return 4 * w.cfg.MaxHeld }
+
+// consumerName is readable, and by its hash never the same for two lanes.
+func consumerName(subject string, lane Lane) string {
+	sum := sha256.Sum256([]byte(subject))
+	readable := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '_'
+	}, lane.Tenant+"_"+lane.Kind.token()+"_"+lane.Name)
+	return clip(readable, 60) + "_" + hex.EncodeToString(sum[:4])
+}
+
+// isLaneConsumer tells a lane's own consumer from one that somebody else has
+// made on the stream, whose acks say nothing of what is settled.
+func (w *Worker) isLaneConsumer(info *jetstream.ConsumerInfo) bool {
+	lane, _ := w.cfg.Topology.laneOfRequest(info.Config.FilterSubject) // a misspelt lane has a consumer too
+	return info.Name == consumerName(info.Config.FilterSubject, lane)
+}
+
+// trimEvery is how often settled requests are removed from the stream, and
+// how long one worker holds the lease to do it.
+const (
+	trimEvery = 5 * time.Second
+	trimLease = 3 * trimEvery
+)
+
+// trim removes settled requests: each lane's subject up to what its consumer
+// has had acknowledged without a gap. One worker at a time does it.
+func (w *Worker) trim(ctx context.Context) {
+	trimmed := make(map[string]uint64)
+	for sleep(ctx, trimEvery) == nil {
+		mine, err := w.control.lease(ctx, "trim", w.cfg.Worker, trimLease, w.clock.now())
+		if err == nil && mine {
+			err = w.trimOnce(ctx, trimmed)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("settled requests not removed", "error", err)
+		}
+	}
+}
+
+func (w *Worker) trimOnce(ctx context.Context, trimmed map[string]uint64) error {
+	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
+	if err != nil {
+		return fmt.Errorf("open the requests stream: %w", err)
+	}
+	consumers := stream.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		subject, floor := info.Config.FilterSubject, info.AckFloor.Stream
+		if !w.isLaneConsumer(info) || floor == 0 || trimmed[subject] == floor {
+			continue
+		}
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(floor+1)); err != nil {
+			return fmt.Errorf("purge %s: %w", subject, err)
+		}
+		trimmed[subject] = floor
+	}
+	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return fmt.Errorf("list consumers: %w", err)
+	}
+	return nil
+}

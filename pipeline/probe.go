@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+const (
+	// probeWrites is how many messages the probe writes in either way to see
+	// which is faster: enough to tell one fsync a batch from one a message.
+	probeWrites = 32
+	probeTTL    = "60s"
+)
+
+// probe proves on the real stream that the server does what the ledger needs
+// (insert, conflict, change from a revision, conditions on another subject in
+// a batch, direct gets of many subjects), and sees whether batches are the
+// faster way to write. What it writes goes by itself.
+func (l *ledger) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
+	defer cancel()
+	if err := l.probeConditions(ctx); err != nil {
+		return fmt.Errorf("probe of stream %s: %w; NATS 2.12 or newer is needed, and the stream as waybill makes it", l.topology.LedgerStream(), err)
+	}
+	singly, err := l.timeWrites(ctx, false)
+	if err != nil {
+		return err
+	}
+	together, err := l.timeWrites(ctx, true)
+	if err != nil {
+		return err
+	}
+	l.atomic = together < singly
+	return nil
+}
+
+func (l *ledger) probeConditions(ctx context.Context) error {
+	claim, outcome := l.probeSubject(), l.topology.subject("outcomes", "-", "-", "probe", "-", nuid.Next(), string(StageFinal))
+	put := func(subject, guard string, expect uint64) *write {
+		return &write{subject: subject, guard: guard, expect: expect, data: []byte("{}"), ttl: probeTTL}
+	}
+	first := put(claim, "", 0)
+	l.commitSingly(ctx, []*write{first})
+	if first.err != nil {
+		return fmt.Errorf("insert: %w", first.err)
+	}
+	second := put(claim, "", 0)
+	if l.commitSingly(ctx, []*write{second}); !errors.Is(second.err, errConflict) {
+		return fmt.Errorf("insert where there is one already: want it refused, got %v", second.err)
+	}
+	guarded, change := put(outcome, claim, first.revision), put(claim, "", first.revision)
+	if err := l.commitTogether(ctx, []*write{guarded, change}); err != nil {
+		return fmt.Errorf("change a subject, and write another on condition of it, in one batch: %w", err)
+	}
+	if err := l.commitTogether(ctx, []*write{put(outcome, claim, first.revision), put(l.probeSubject(), "", 0)}); !errors.Is(err, errConflict) {
+		return fmt.Errorf("write from a revision that has passed: want the batch refused, got %v", err)
+	}
+	found := make(map[string]uint64)
+	err := l.readSubjects(ctx, []string{claim, outcome}, func(m *jetstream.RawStreamMsg) { found[m.Subject] = m.Sequence })
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 && found[claim] != change.revision {
+		return fmt.Errorf("read back: want revision %d, got %d", change.revision, found[claim])
+	}
+	m, err := l.lastFromLeader(ctx, claim)
+	if err != nil {
+		return err
+	}
+	if m.Sequence != change.revision {
+		return fmt.Errorf("read back from the leader: want revision %d, got %d", change.revision, m.Sequence)
+	}
+	return nil
+}
+
+func (l *ledger) timeWrites(ctx context.Context, together bool) (time.Duration, error) {
+	writes := make([]*write, probeWrites)
+	for i := range writes {
+		writes[i] = &write{subject: l.probeSubject(), data: []byte("{}"), ttl: probeTTL}
+	}
+	begin := time.Now()
+	if together {
+		if err := l.commitTogether(ctx, writes); err != nil {
+			return 0, fmt.Errorf("probe of the ledger: %w", err)
+		}
+		return time.Since(begin), nil
+	}
+	l.commitSingly(ctx, writes)
+	for _, w := range writes {
+		if w.err != nil {
+			return 0, fmt.Errorf("probe of the ledger: %w", w.err)
+		}
+	}
+	return time.Since(begin), nil
+}
+
+func (l *ledger) probeSubject() string {
+	return l.topology.subject("claims", "-", "-", "probe", "-", nuid.Next())
+}

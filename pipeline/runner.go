@@ -1,0 +1,399 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/orchestrator"
+)
+
+// idlePull is how long one pull on a quiet lane waits for a request.
+const idlePull = 30 * time.Second
+
+// runner serves one lane: it pulls what can be called soon, gathers it, and
+// sees each request to its verdict.
+type runner struct {
+	*Worker
+	log       *slog.Logger
+	tenant    *tenant
+	published Lane // as the subject says it
+	subject   string
+	fault     error // why nothing on this subject can ever work
+	consumer  jetstream.Consumer
+	batches   sync.WaitGroup
+
+	mu          sync.Mutex
+	pausedUntil time.Time
+	backoff     time.Duration
+	bound       *binding
+	canary      string // something of this lane that Orchestrator is known to hold
+}
+
+// target is what a lane is in Orchestrator.
+type target struct {
+	lane    Lane // canonical
+	folder  orchestrator.Folder
+	queue   orchestrator.QueueDefinition // of a lane for items
+	release orchestrator.Release         // of a lane for jobs
+	fault   error                        // there is no such folder, queue or process
+}
+
+// run serves the lane until ctx ends, and returns when every batch is settled.
+// work is the context of what has begun; it ends later.
+func (r *runner) run(ctx, work context.Context) {
+	defer r.batches.Wait()
+	full := false
+	lastRequest := time.Now()
+	for ctx.Err() == nil {
+		if wait := r.blockedFor(); wait > 0 {
+			if sleep(ctx, wait) != nil {
+				return
+			}
+			continue
+		}
+		batch, err := r.pull(ctx, full)
+		if err != nil {
+			r.log.Warn("pull refused", "error", err)
+			if err := r.reopen(ctx); err != nil {
+				r.pauseLane(err)
+			}
+			continue
+		}
+		full = len(batch) == r.batchSize()
+		if len(batch) > 0 {
+			lastRequest = time.Now()
+			r.begin(ctx, work, batch)
+		} else if time.Since(lastRequest) > laneIdle && r.retire(ctx) {
+			return
+		}
+	}
+}
+
+// retire removes the consumer of a lane that has been empty for long. If a
+// request comes just then it stays in the stream, and the lane is found anew.
+func (r *runner) retire(ctx context.Context) bool {
+	info, err := r.consumer.Info(ctx)
+	if err == nil && info.NumPending+uint64(info.NumAckPending) > 0 { //nolint:gosec // G115: a count
+		return false
+	}
+	if err == nil {
+		err = r.js.DeleteConsumer(ctx, r.cfg.Topology.RequestsStream(), info.Name)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		r.log.Info("consumer of an empty lane not removed", "error", err)
+		return false
+	}
+	return true
+}
+
+// begin waits for a slot and carries a batch out beside the next pull.
+func (r *runner) begin(ctx, work context.Context, batch []*delivery) {
+	r.held.add(batch)
+	if err := r.tenant.slots.acquire(ctx); err != nil {
+		for _, d := range batch {
+			d.later(time.Second)
+		}
+		r.settle(work, Lane{}, batch)
+		r.leave(batch)
+		return
+	}
+	r.batches.Go(func() {
+		defer r.leave(batch)
+		release := sync.OnceFunc(r.tenant.slots.release)
+		defer release()
+		r.process(work, batch, release)
+	})
+}
+
+func (r *runner) leave(batch []*delivery) {
+	r.held.drop(batch)
+	r.room.Release(int64(len(batch)))
+}
+
+// blockedFor is how long nothing is to be pulled: the lane or the tenant is
+// paused.
+func (r *runner) blockedFor() time.Duration {
+	r.mu.Lock()
+	wait := time.Until(r.pausedUntil)
+	r.mu.Unlock()
+	return max(wait, r.tenant.pausedFor(orchestrator.Writes))
+}
+
+// pauseLane stops pulling for longer each time, until resume. It returns for
+// how long.
+func (r *runner) pauseLane(err error) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wait := time.Until(r.pausedUntil); wait > 0 {
+		return wait
+	}
+	r.backoff = min(maxBackoff, max(minBackoff, 2*r.backoff))
+	r.pausedUntil = time.Now().Add(r.backoff)
+	r.log.Warn("lane paused", "wait", r.backoff, "error", err)
+	return r.backoff
+}
+
+func (r *runner) resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backoff = 0
+}
+
+// batchSize is what one pull asks for: a bulk call's worth of items, or as
+// many jobs as may be called side by side.
+func (r *runner) batchSize() int {
+	if r.published.Kind == KindJob {
+		return min(r.cfg.BulkItems, 4*r.tenant.MaxInFlight)
+	}
+	return r.cfg.BulkItems
+}
+
+// pull waits for a first request, then gathers what comes within the linger,
+// up to a bulk call's items or bytes. On a busy lane, where the last pull was
+// full, the wait for a first is left out.
+func (r *runner) pull(ctx context.Context, busy bool) ([]*delivery, error) {
+	var batch []*delivery
+	if !busy {
+		if err := r.room.Acquire(ctx, 1); err != nil {
+			return nil, nil //nolint:nilerr // the worker is stopping
+		}
+		wait, cancel := context.WithTimeout(ctx, idlePull)
+		first, err := r.fetch(1, jetstream.FetchContext(wait))
+		cancel()
+		if len(first) == 0 {
+			r.room.Release(1)
+			return nil, err
+		}
+		batch = first
+	}
+	want := r.batchSize() - len(batch)
+	if want == 0 || ctx.Err() != nil {
+		return batch, nil
+	}
+	if !r.room.TryAcquire(int64(want)) {
+		if len(batch) > 0 {
+			return batch, nil // what is in hand goes first
+		}
+		if err := r.room.Acquire(ctx, int64(want)); err != nil {
+			return nil, nil //nolint:nilerr // the worker is stopping
+		}
+	}
+	more, err := r.fetch(want, jetstream.FetchMaxWait(r.cfg.Linger), jetstream.FetchMaxBytes(r.cfg.BulkBytes))
+	r.room.Release(int64(want - len(more)))
+	return append(batch, more...), err
+}
+
+// fetch is one pull request.
+func (r *runner) fetch(n int, opts ...jetstream.FetchOpt) ([]*delivery, error) {
+	messages, err := r.consumer.Fetch(n, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("pull %d requests: %w", n, err)
+	}
+	var batch []*delivery
+	for msg := range messages.Messages() {
+		d, err := newDelivery(msg, r.published, r.fault, r.clock.now())
+		if err != nil {
+			r.log.Error("message not from a consumer", "error", err)
+			continue
+		}
+		batch = append(batch, d)
+	}
+	if err := messages.Error(); err != nil && !isQuiet(err) {
+		return batch, fmt.Errorf("pull %d requests: %w", n, err)
+	}
+	return batch, nil
+}
+
+// isQuiet tells the ends of a pull that say only that there is nothing more.
+func isQuiet(err error) bool {
+	return errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrMaxBytesExceeded)
+}
+
+// reopen makes the consumer anew where somebody has removed it.
+func (r *runner) reopen(ctx context.Context) error {
+	consumer, err := r.openConsumer(ctx, r.subject, r.published)
+	if err != nil {
+		return err
+	}
+	r.consumer = consumer
+	return nil
+}
+
+// process carries a batch out. calling is done is told as soon as no more
+// calls are made for it, while what was learnt is still being written down.
+func (r *runner) process(ctx context.Context, batch []*delivery, called func()) {
+	t, err := r.resolve(ctx)
+	if err != nil {
+		wait := r.pauseLane(err)
+		r.tenant.observe(ctx, orchestrator.Reads, err)
+		for _, d := range batch {
+			d.later(max(wait, time.Second))
+		}
+		r.settle(ctx, t.lane, batch)
+		return
+	}
+	r.resume()
+	mine, copies := r.held.takeKeys(t.lane, batch)
+	defer r.held.dropKeys(t.lane, mine)
+	for _, d := range copies {
+		d.later(time.Second) // until the first one's outcome is there
+	}
+	if t.fault != nil {
+		for _, d := range mine {
+			d.fault = errors.Join(d.fault, t.fault)
+		}
+	}
+	r.claimAll(ctx, t.lane, mine)
+	r.decide(ctx, t, without(mine))
+	called()
+	r.settle(ctx, t.lane, batch)
+}
+
+// decide finds the verdict of deliveries whose claims are ours.
+func (r *runner) decide(ctx context.Context, t target, batch []*delivery) {
+	now := r.clock.now()
+	for _, d := range batch {
+		if !d.callable(now) && d.claim.EverCalled {
+			d.doubtful = true // what may have been done decides, not the validator or the clock
+		}
+	}
+	doubtful, rest := split(batch, func(d *delivery) bool { return d.doubtful })
+	if len(doubtful) > 0 {
+		rest = append(rest, r.resolveDoubt(ctx, t, doubtful)...)
+	}
+	callable, not := split(rest, func(d *delivery) bool { return d.callable(now) })
+	for _, d := range not {
+		r.refuse(t, d, now)
+	}
+	if len(callable) > 0 {
+		r.call(ctx, t, callable)
+	}
+}
+
+// refuse settles what will not be called, and of which nothing was done.
+func (r *runner) refuse(t target, d *delivery, now time.Time) {
+	if d.fault != nil {
+		reason := reasonInvalid
+		if t.fault != nil {
+			reason = reasonRejected
+		}
+		d.refused(d.invalidOutcome(t.lane, now), reason)
+		return
+	}
+	o := d.outcome(t.lane, StatusExpired, ByValidation, now)
+	o.Error = &OutcomeError{Kind: "expired", Message: fmt.Sprintf("notAfter %s had passed before anything was done; publish it under a new key, or without notAfter", d.request.NotAfter.Format(time.RFC3339))}
+	d.refused(o, reasonExpired)
+}
+
+func split(batch []*delivery, in func(*delivery) bool) (yes, no []*delivery) {
+	for _, d := range batch {
+		if in(d) {
+			yes = append(yes, d)
+		} else {
+			no = append(no, d)
+		}
+	}
+	return yes, no
+}
+
+// resolve finds out what the lane is in Orchestrator. What does not exist
+// there is the target's fault; an error means that it cannot be told now.
+func (r *runner) resolve(ctx context.Context) (target, error) {
+	t := target{lane: r.published, fault: r.fault}
+	if t.fault != nil {
+		return t, nil
+	}
+	err := r.lookUp(ctx, &t)
+	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
+		t.fault = &InvalidError{Field: r.faultyField(t), Value: r.faultyValue(t), Mend: e.Error()}
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	return t, r.bind(ctx, &t)
+}
+
+func (r *runner) lookUp(ctx context.Context, t *target) error {
+	ref := orchestrator.FolderRef{Path: r.published.Folder}
+	if r.published.Folder == DefaultFolder {
+		ref = r.tenant.DefaultFolder
+		if ref == (orchestrator.FolderRef{}) {
+			t.fault = &InvalidError{Field: "folder", Value: DefaultFolder, Mend: "this tenant has no default folder; publish with the folder's path in the subject"}
+			return nil
+		}
+	}
+	var err error
+	if t.folder, err = r.tenant.Client.Folder(ctx, ref); err != nil {
+		return fmt.Errorf("resolve lane %s: %w", r.published, err)
+	}
+	name := ""
+	if r.published.Kind == KindItem {
+		t.queue, err = r.tenant.Client.QueueDefinitionByName(ctx, t.folder, r.published.Name)
+		name = t.queue.Name
+	} else {
+		t.release, err = r.tenant.Client.ReleaseByName(ctx, t.folder, r.published.Name)
+		name = t.release.Name
+	}
+	if err != nil {
+		return fmt.Errorf("resolve lane %s: %w", r.published, err)
+	}
+	t.lane = Lane{Tenant: r.published.Tenant, Folder: t.folder.FullyQualifiedName, Kind: r.published.Kind, Name: name}
+	return nil
+}
+
+func (r *runner) faultyField(t target) string {
+	if t.folder.ID == 0 {
+		return "folder"
+	}
+	return r.published.nameField()
+}
+
+func (r *runner) faultyValue(t target) string {
+	if t.folder.ID == 0 {
+		return r.published.Folder
+	}
+	return r.published.Name
+}
+
+// bind holds the lane to what it meant when it was first served. A path that
+// now leads to another folder is for an operator to judge: keys of the old
+// folder say nothing of the new one.
+func (r *runner) bind(ctx context.Context, t *target) error {
+	if t.fault != nil {
+		return nil
+	}
+	r.mu.Lock()
+	bound := r.bound
+	r.mu.Unlock()
+	if bound == nil {
+		b, err := r.control.bind(ctx, r.published, binding{Lane: t.lane, FolderKey: t.folder.Key, BoundAt: r.clock.now()})
+		if err != nil {
+			return err
+		}
+		bound = &b
+		r.mu.Lock()
+		r.bound = bound
+		r.mu.Unlock()
+	}
+	if bound.FolderKey != t.folder.Key || bound.Lane.Folder != t.lane.Folder && t.folder.Key == "" {
+		return fmt.Errorf("lane %s was bound to folder %s with key %s and now leads to %s with key %s; if that is meant, delete the key %s in bucket %s and start the worker again",
+			r.published, bound.Lane.Folder, bound.FolderKey, t.lane.Folder, t.folder.Key, bindingKey(r.published), r.cfg.Topology.ControlBucket())
+	}
+	t.lane = bound.Lane // claims stay where they are, should the folder or the queue be renamed
+	return nil
+}
+
+// remember keeps something that Orchestrator surely holds, by which a filter
+// can be shown to work.
+func (r *runner) remember(handle string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.canary = handle
+}

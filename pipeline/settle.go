@@ -1,0 +1,154 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// settleWait is how long a worker that was told to stop still tries to write
+// down what it has learnt.
+const settleWait = 10 * time.Second
+
+// settle carries verdicts out, in an order that loses nothing wherever it is
+// cut short: dead letters, then outcomes, then acks. Each step repeated does
+// no harm, and a step whose answer is lost is repeated by a later delivery.
+func (r *runner) settle(ctx context.Context, lane Lane, batch []*delivery) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
+	defer cancel()
+	r.bury(ctx, lane, batch)
+	r.publishOutcomes(ctx, lane, batch)
+	r.releaseClaims(ctx, lane, batch)
+	for _, d := range batch {
+		r.answer(d)
+	}
+}
+
+// bury stores the dead letters. Where that fails the request is left as it
+// is, to be settled by a later delivery.
+func (r *runner) bury(ctx context.Context, lane Lane, batch []*delivery) {
+	dead, _ := split(batch, func(d *delivery) bool { return d.verdict.deadLetter != "" })
+	acks := make([]jetstream.PubAckFuture, len(dead))
+	for i, d := range dead {
+		ack, err := r.js.PublishMsgAsync(r.deadLetter(lane, d))
+		if err != nil {
+			r.unsettled(d, err)
+		}
+		acks[i] = ack
+	}
+	for i, d := range dead {
+		if acks[i] == nil {
+			continue
+		}
+		select {
+		case <-acks[i].Ok():
+		case err := <-acks[i].Err():
+			r.unsettled(d, fmt.Errorf("store dead letter: %w", err))
+		case <-ctx.Done():
+			r.unsettled(d, fmt.Errorf("store dead letter: %w", context.Cause(ctx)))
+		}
+	}
+}
+
+// publishOutcomes writes what became of the requests, on condition that their
+// claims still stand.
+func (r *runner) publishOutcomes(ctx context.Context, lane Lane, batch []*delivery) {
+	var writes []*write
+	var final []*delivery
+	for _, d := range batch {
+		o := d.verdict.outcome
+		if o == nil {
+			continue
+		}
+		w, err := r.ledger.putOutcome(lane, *o, d.claim, traceOf(d.msg))
+		if err != nil {
+			r.unsettled(d, err)
+			continue
+		}
+		if o.Stage == StageAccepted {
+			r.track(ctx, lane, d, w)
+			continue
+		}
+		writes, final = append(writes, w), append(final, d)
+	}
+	if len(writes) == 0 {
+		return
+	}
+	r.ledger.commit(ctx, writes)
+	for i, d := range final {
+		r.noteOutcome(d, writes[i].err)
+	}
+}
+
+// track writes the news that a request is accepted together with the claim
+// that has it followed to its end: both, or none.
+func (r *runner) track(ctx context.Context, lane Lane, d *delivery, accepted *write) {
+	c := d.claim
+	c.State, c.Hold = claimTracked, 0
+	err := r.ledger.commitTogether(ctx, []*write{accepted, r.ledger.changeClaim(lane, d.key, c)})
+	r.noteOutcome(d, err)
+}
+
+// noteOutcome notes whether an outcome was stored.
+func (r *runner) noteOutcome(d *delivery, err error) {
+	if err != nil {
+		r.unsettled(d, err)
+		return
+	}
+	r.stats.count(d.verdict.outcome)
+	if o := d.verdict.outcome; o.Error != nil {
+		r.log.Warn("request came to nothing", "key", o.Key, "status", string(o.Status), "kind", o.Error.Kind, "code", o.Error.Code)
+	}
+}
+
+// unsettled leaves a delivery for later. Where the condition did not hold, the
+// claim is another's by now, and so is the outcome.
+func (r *runner) unsettled(d *delivery, err error) {
+	if errors.Is(err, errConflict) {
+		r.log.Info("claim lost, nothing published", "key", d.key)
+		d.later(time.Second)
+		return
+	}
+	r.log.Warn("request not settled", "key", d.key, "error", err)
+	d.later(r.cfg.Settle + max(0, d.claimLeft()))
+}
+
+// releaseClaims gives keys back. If that fails the claim dies by itself, and
+// the request is looked for before it is called again.
+func (r *runner) releaseClaims(ctx context.Context, lane Lane, batch []*delivery) {
+	var writes []*write
+	for _, d := range batch {
+		if d.verdict.release {
+			writes = append(writes, r.ledger.changeClaim(lane, d.key, d.freeClaim()))
+		}
+	}
+	if len(writes) == 0 {
+		return
+	}
+	r.ledger.commit(ctx, writes)
+	for _, w := range writes {
+		if w.err != nil {
+			r.log.Info("claim not released", "error", w.err)
+		}
+	}
+}
+
+// answer tells JetStream. An answer that is lost is harmless: the request is
+// delivered again, and its outcome found.
+func (r *runner) answer(d *delivery) {
+	var err error
+	switch d.verdict.settle {
+	case settleAck:
+		err = d.msg.Ack()
+	case settleTerm:
+		err = d.msg.TermWithReason(d.verdict.deadLetter)
+	case settleNak:
+		err = d.msg.NakWithDelay(max(d.verdict.delay, time.Millisecond))
+	}
+	if err != nil {
+		r.log.Info("delivery not answered", "key", d.key, "error", err)
+	}
+}

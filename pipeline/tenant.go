@@ -1,0 +1,239 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
+
+	"waybill/orchestrator"
+)
+
+// Tenant is one Orchestrator tenant that a worker serves.
+type Tenant struct {
+	// Name is the tenant's token in subjects.
+	Name string
+	// Client reaches it.
+	Client *orchestrator.Client
+	// DefaultFolder is what DefaultFolder means in its subjects. Where it is
+	// empty, requests must name their folder.
+	DefaultFolder orchestrator.FolderRef
+	// MaxInFlight caps the calls in flight; 16 if zero. The worker stays below
+	// it when the tenant refuses for load.
+	MaxInFlight int
+	// ListReadsPerMinute is the share of the tenant's budget for list calls
+	// (100 a minute in the cloud) that this worker may use; 60 if zero.
+	ListReadsPerMinute int
+	// ItemIDs names queues whose items are added one by one rather than in
+	// bulk, so that their outcomes carry the items' ids; "*" is all of them.
+	ItemIDs []string
+	// ClassicFolders starts jobs by the strategy of classic folders,
+	// JobsCount, instead of ModernJobsCount.
+	ClassicFolders bool
+}
+
+// tenant is a Tenant at work: what it may be asked just now.
+type tenant struct {
+	Tenant
+	log     *slog.Logger
+	control control
+	clock   *serverClock
+	slots   *slots
+	reads   *rate.Limiter // list calls
+	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
+	// of a job we start.
+	batchKeys atomic.Int32
+
+	mu     sync.Mutex
+	pauses map[orchestrator.Class]*pause
+}
+
+const (
+	batchKeysUnseen = iota
+	batchKeysKept
+	batchKeysReplaced
+)
+
+func (t *tenant) learnBatchKeys(kept bool) {
+	if kept {
+		t.batchKeys.Store(batchKeysKept)
+		return
+	}
+	t.batchKeys.Store(batchKeysReplaced)
+}
+
+// pause is a time in which a class of calls is not made.
+type pause struct {
+	until   time.Time     // by our clock
+	backoff time.Duration // the last one we chose ourselves
+}
+
+const (
+	defaultMaxInFlight = 16
+	defaultListReads   = 60
+
+	minBackoff      = time.Second
+	maxBackoff      = time.Minute
+	maxLoginBackoff = 5 * time.Minute
+)
+
+func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *tenant {
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = defaultMaxInFlight
+	}
+	if cfg.ListReadsPerMinute == 0 {
+		cfg.ListReadsPerMinute = defaultListReads
+	}
+	return &tenant{
+		Tenant:  cfg,
+		log:     log.With("tenant", cfg.Name),
+		control: c,
+		clock:   clock,
+		slots:   newSlots(cfg.MaxInFlight),
+		reads:   rate.NewLimiter(rate.Every(time.Minute/time.Duration(cfg.ListReadsPerMinute)), max(1, cfg.ListReadsPerMinute/6)),
+		pauses:  make(map[orchestrator.Class]*pause),
+	}
+}
+
+// pausedFor is how long calls of a class are not to be made. A pause of the
+// login holds up everything.
+func (t *tenant) pausedFor(class orchestrator.Class) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var wait time.Duration
+	for _, c := range []orchestrator.Class{class, orchestrator.Identity} {
+		if p := t.pauses[c]; p != nil {
+			wait = max(wait, time.Until(p.until))
+		}
+	}
+	return wait
+}
+
+// observe learns from the result of a call: it adapts the calls in flight and
+// pauses the class for every worker where Orchestrator asks for it or cannot
+// be reached. It reports whether the class is paused now.
+func (t *tenant) observe(ctx context.Context, class orchestrator.Class, err error) bool {
+	if err == nil {
+		t.slots.grow()
+		t.reset(class)
+		return false
+	}
+	e, ok := errors.AsType[*orchestrator.Error](err)
+	if !ok {
+		return false
+	}
+	login := e.Class == orchestrator.Identity || e.StatusCode == http.StatusUnauthorized
+	switch {
+	case e.Kind == orchestrator.Denied && login:
+		t.pause(ctx, orchestrator.Identity, e, maxLoginBackoff)
+	case e.Kind == orchestrator.Transient && ctx.Err() == nil:
+		t.slots.shrink()
+		t.pause(ctx, e.Class, e, maxBackoff)
+	case e.StatusCode == http.StatusServiceUnavailable:
+		t.slots.shrink()
+		return false
+	default:
+		return false
+	}
+	return true
+}
+
+// reset forgets pauses that are over. One that is not stands, though a call
+// that was in flight when it began has still succeeded.
+func (t *tenant) reset(class orchestrator.Class) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range []orchestrator.Class{class, orchestrator.Identity} {
+		if p := t.pauses[c]; p != nil && time.Now().After(p.until) {
+			delete(t.pauses, c)
+		}
+	}
+}
+
+// throttled is the record in the control bucket, by the server's clock.
+type throttled struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+}
+
+// pause stops a class of calls, here and in the other workers, for as long as
+// Orchestrator says or, where it does not, for longer each time.
+func (t *tenant) pause(ctx context.Context, class orchestrator.Class, e *orchestrator.Error, most time.Duration) {
+	t.mu.Lock()
+	p := t.pauses[class]
+	if p == nil {
+		p = &pause{}
+		t.pauses[class] = p
+	}
+	if time.Now().Before(p.until) {
+		t.mu.Unlock()
+		return // another call in flight has said so already
+	}
+	p.backoff = min(most, max(minBackoff, 2*p.backoff))
+	wait := e.RetryAfter
+	if wait == 0 {
+		wait = p.backoff
+	}
+	p.until = time.Now().Add(wait)
+	t.mu.Unlock()
+
+	t.log.Warn("calls paused", "class", class.String(), "wait", wait, "status", e.StatusCode, "error", e)
+	if e.StatusCode == 0 && class != orchestrator.Identity {
+		return // whether Orchestrator can be reached is each worker's own experience
+	}
+	record := throttled{Until: t.clock.now().Add(wait), Reason: e.Kind.String()}
+	if err := t.control.put(ctx, controlKey("throttle", t.Name, class.String()), record); err != nil {
+		t.log.Warn("pause not shared with other workers", "error", err)
+	}
+}
+
+// follow takes over the pauses that other workers record, until the context
+// ends.
+func (t *tenant) follow(ctx context.Context) error {
+	watcher, err := t.control.kv.Watch(ctx, controlKey("throttle", t.Name)+".*")
+	if err != nil {
+		return err //nolint:wrapcheck // the caller says what was being done
+	}
+	defer watcher.Stop() //nolint:errcheck // the connection is ours and ends with the worker
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return errors.New("the watch on pauses has ended")
+			}
+			t.adopt(entry)
+		}
+	}
+}
+
+func (t *tenant) adopt(entry jetstream.KeyValueEntry) {
+	if entry == nil {
+		return // the end of what there was at the start
+	}
+	for _, class := range []orchestrator.Class{orchestrator.ListReads, orchestrator.Reads, orchestrator.Writes, orchestrator.Identity} {
+		if entry.Key() != controlKey("throttle", t.Name, class.String()) {
+			continue
+		}
+		var record throttled
+		if err := decodeEntry(entry, &record); err != nil {
+			t.log.Warn("pause of another worker not understood", "error", err)
+			return
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		until := time.Now().Add(record.Until.Sub(t.clock.now()))
+		if p := t.pauses[class]; p == nil {
+			t.pauses[class] = &pause{until: until}
+		} else if until.After(p.until) {
+			p.until = until
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"golang.org/x/sync/semaphore"
+
+	"waybill/orchestrator"
+)
+
+// Config says whom a worker works for and how patient it is. Durations and
+// numbers that are zero get the defaults named.
+type Config struct {
+	// JetStream is the way to the streams. A high limit of pending
+	// asynchronous publishes suits it (jetstream.WithPublishAsyncMaxPending).
+	JetStream jetstream.JetStream
+	Topology  Topology
+	// Tenants are those this worker serves. Requests for others are left to
+	// other workers.
+	Tenants []Tenant
+	// Worker names this process in claims and dead letters; host name and
+	// process id if empty.
+	Worker string
+	// Provision is whether missing streams are made.
+	Provision bool
+
+	AckWait     time.Duration // 10 s: how soon a crashed worker's deliveries come back
+	CallTimeout time.Duration // 30 s: the longest one call to Orchestrator may take
+	Hold        time.Duration // 45 s: how long a claim is good for; at least CallTimeout + 5 s
+	Settle      time.Duration // 30 s: how long after that Orchestrator may still apply what it was sent
+	Patience    time.Duration // 15 min: of look-ups that were answered but could not tell
+	MaxAttempts int           // 20: calls without a clear answer or any effect
+	Linger      time.Duration // 5 ms: how long a batch waits to fill up
+	BulkItems   int           // 500: items in one bulk call
+	BulkBytes   int           // 4 MiB
+	MaxHeld     int           // 10,000: deliveries in hand at once
+	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
+
+	Logger *slog.Logger // nil discards
+}
+
+func (c Config) withDefaults() Config {
+	c.Topology = c.Topology.withDefaults()
+	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
+	c.CallTimeout = cmp.Or(c.CallTimeout, 30*time.Second)
+	c.Hold = cmp.Or(c.Hold, 45*time.Second)
+	c.Settle = cmp.Or(c.Settle, 30*time.Second)
+	c.Patience = cmp.Or(c.Patience, 15*time.Minute)
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, 20)
+	c.Linger = cmp.Or(c.Linger, 5*time.Millisecond)
+	c.BulkItems = cmp.Or(c.BulkItems, 500)
+	c.BulkBytes = cmp.Or(c.BulkBytes, 4<<20)
+	c.MaxHeld = cmp.Or(c.MaxHeld, 10_000)
+	c.Drain = cmp.Or(c.Drain, 25*time.Second)
+	if c.Worker == "" {
+		host, _ := os.Hostname()
+		c.Worker = host + "-" + strconv.Itoa(os.Getpid()) + "-" + nuid.Next()[:6]
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	faults := []error{c.Topology.Validate()}
+	if c.JetStream == nil {
+		faults = append(faults, errors.New("config: JetStream is missing"))
+	}
+	if len(c.Tenants) == 0 {
+		faults = append(faults, errors.New("config: no tenant to serve"))
+	}
+	for _, t := range c.Tenants {
+		faults = append(faults, validateName("tenant", t.Name))
+		if t.Client == nil {
+			faults = append(faults, fmt.Errorf("config: tenant %s has no client", t.Name))
+		}
+	}
+	if c.Hold < c.CallTimeout+callMargin+time.Second {
+		faults = append(faults, fmt.Errorf("config: hold %s: it must exceed the call timeout %s by 3 s or more, or no call could ever be started", c.Hold, c.CallTimeout))
+	}
+	if c.BulkItems < 1 || c.BulkItems > c.MaxHeld {
+		faults = append(faults, fmt.Errorf("config: bulk items %d: use 1 to %d (max held)", c.BulkItems, c.MaxHeld))
+	}
+	return errors.Join(faults...)
+}
+
+// Worker carries requests out. Any number of them, in any number of processes,
+// may share the streams.
+type Worker struct {
+	cfg     Config
+	log     *slog.Logger
+	js      jetstream.JetStream
+	ledger  *ledger
+	clock   *serverClock
+	control control
+	tenants map[string]*tenant
+	held    *held
+	room    *semaphore.Weighted // for deliveries in hand
+	stats   *stats
+}
+
+// New checks a configuration, without touching the network.
+func New(cfg Config) (*Worker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	log := cfg.Logger.With("worker", cfg.Worker)
+	clock := &serverClock{}
+	return &Worker{
+		cfg:     cfg,
+		log:     log,
+		js:      cfg.JetStream,
+		ledger:  newLedger(cfg.JetStream, cfg.Topology, clock),
+		clock:   clock,
+		tenants: make(map[string]*tenant, len(cfg.Tenants)),
+		held:    newHeld(log),
+		room:    semaphore.NewWeighted(int64(cfg.MaxHeld)),
+		stats:   &stats{},
+	}, nil
+}
+
+// errDraining is why what had begun is broken off at the end of the drain
+// time.
+var errDraining = errors.New("the worker is stopping and its drain time is over")
+
+// ErrDrainTimeout is returned by Run when work was broken off at the end of
+// the drain time. Nothing is lost by it: other workers finish.
+var ErrDrainTimeout = errors.New("drain time ran out before everything in hand was settled")
+
+// Run serves requests until ctx ends, then stops pulling, finishes what is in
+// hand within the drain time, and returns nil, or ErrDrainTimeout. Every
+// goroutine it started has ended when it returns. An error before that means
+// that the worker could not start: streams that contradict, a server that
+// cannot do what the ledger needs, a login that is refused.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopWork(nil)
+	drained := make(chan struct{})
+	stopTimer := context.AfterFunc(ctx, func() {
+		if sleep(work, w.cfg.Drain) == nil {
+			stopWork(errDraining)
+		}
+	})
+	defer stopTimer()
+	go func() {
+		<-work.Done()
+		close(drained)
+	}()
+
+	var wg sync.WaitGroup
+	background, stopBackground := context.WithCancel(work)
+	wg.Go(func() { w.held.beat(background, w.cfg.AckWait) })
+	for _, t := range w.tenants {
+		wg.Go(func() { w.keepFollowing(background, t) })
+		wg.Go(func() { w.followToTheEnd(ctx, background, t) })
+	}
+	wg.Go(func() { w.trim(ctx) })
+	w.log.Info("worker ready", "requests", w.cfg.Topology.RequestsStream(), "atomic_batches", w.ledger.atomic)
+	w.stats.ready.Store(true)
+
+	w.serveLanes(ctx, work)
+
+	w.stats.ready.Store(false)
+	cause := context.Cause(work)
+	stopBackground()
+	wg.Wait()
+	stopWork(nil)
+	<-drained
+	if errors.Is(cause, errDraining) {
+		return ErrDrainTimeout
+	}
+	return nil
+}
+
+// prepare makes sure that everything the promise rests on is there.
+func (w *Worker) prepare(ctx context.Context) error {
+	check := CheckTopology
+	if w.cfg.Provision {
+		check = Provision
+	}
+	if err := check(ctx, w.js, w.cfg.Topology); err != nil {
+		return err
+	}
+	if err := w.observeClock(ctx); err != nil {
+		return err
+	}
+	if err := w.ledger.probe(ctx); err != nil {
+		return err
+	}
+	var err error
+	if w.control, err = openControl(ctx, w.js, w.cfg.Topology); err != nil {
+		return err
+	}
+	for _, cfg := range w.cfg.Tenants {
+		w.tenants[cfg.Name] = newTenant(cfg, w.log, w.control, w.clock)
+	}
+	return w.checkLogins(ctx)
+}
+
+// checkLogins refuses to start on credentials that nobody accepts. A tenant
+// that cannot be reached just now does not hold up the start.
+func (w *Worker) checkLogins(ctx context.Context) error {
+	for _, t := range w.tenants {
+		for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
+			if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Denied && e.Class == orchestrator.Identity {
+				return fmt.Errorf("tenant %s: %w", t.Name, err)
+			}
+			if err != nil {
+				w.log.Warn("tenant not reached yet", "tenant", t.Name, "error", err)
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// observeClock compares clocks by an answer that carries the server's.
+func (w *Worker) observeClock(ctx context.Context) error {
+	asked := time.Now()
+	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", w.cfg.Topology.RequestsStream(), err)
+	}
+	w.clock.observe(stream.CachedInfo().TimeStamp, asked)
+	return nil
+}
+
+// keepFollowing restarts the watch on pauses when it ends early.
+func (w *Worker) keepFollowing(ctx context.Context, t *tenant) {
+	for ctx.Err() == nil {
+		if err := t.follow(ctx); err != nil {
+			w.log.Warn("pauses of other workers not followed", "error", err)
+			_ = sleep(ctx, time.Second) // the loop looks at the context itself
+		}
+	}
+}
+
+// Stats is what a worker has done since it started.
+type Stats struct {
+	Ready    bool
+	Outcomes map[Status]uint64 // final ones, by status
+}
+
+// Stats may be called at any time.
+func (w *Worker) Stats() Stats {
+	return w.stats.snapshot()
+}
