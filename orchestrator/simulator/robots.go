@@ -39,8 +39,13 @@ type robots struct {
 	Robots
 	server  *Server
 	idle    int
-	waiting []*job
+	waiting []waitingJob // in the order of creation
 	chance  *rand.Rand
+}
+
+type waitingJob struct {
+	job   *job
+	ready time.Time // when a robot may take it
 }
 
 func newRobots(s *Server) *robots {
@@ -55,48 +60,51 @@ func (r *robots) offer(j *job) {
 	if r.Count <= 0 {
 		return
 	}
+	r.waiting = append(r.waiting, waitingJob{job: j, ready: time.Now().Add(r.PickUp)})
 	r.server.alarms.after(r.PickUp, func() {
 		r.server.mu.Lock()
 		defer r.server.mu.Unlock()
-		r.waiting = append(r.waiting, j)
 		r.pickUp()
 	})
 }
 
-// pickUp starts jobs as long as there are robots.
+// pickUp starts the jobs that are ready, oldest first, as long as there are robots. Timers that go off at the same
+// moment may come in any order; the jobs do not.
 func (r *robots) pickUp() {
-	for r.idle > 0 && len(r.waiting) > 0 {
-		j := r.waiting[0]
+	for r.idle > 0 && len(r.waiting) > 0 && !r.waiting[0].ready.After(time.Now()) {
+		j := r.waiting[0].job
 		r.waiting = r.waiting[1:]
-		if j.state != statePending {
-			continue
+		if j.state == statePending {
+			r.run(j)
 		}
-		r.idle--
-		j.release.pending--
-		j.state = stateRunning
-		j.started = r.server.tenant.stamp(r.server.now())
-		j.modified = j.started
-		r.server.alarms.after(r.JobTime, func() {
-			r.server.mu.Lock()
-			defer r.server.mu.Unlock()
-			r.finish(j)
-			r.idle++
-			r.pickUp()
-		})
 	}
 }
 
-func (r *robots) finish(j *job) {
-	if j.isFinal() {
-		return
-	}
+func (r *robots) run(j *job) {
+	r.idle--
+	j.release.pending--
+	j.state = stateRunning
+	j.started = r.server.tenant.stamp(r.server.now())
+	j.modified = j.started
 	faults := r.chance.Float64() < r.FaultShare
-	if faults {
-		j.end(r.server, stateFaulted, "System.Exception: The simulated robot failed.", "{}")
+	r.server.alarms.after(r.JobTime, func() {
+		r.server.mu.Lock()
+		defer r.server.mu.Unlock()
+		r.finish(j, faults)
+		r.idle++
+		r.pickUp()
+	})
+}
+
+func (r *robots) finish(j *job, faults bool) {
+	switch {
+	case j.isFinal():
+	case faults:
 		j.errorCode = "Robot"
-		return
+		j.end(r.server, stateFaulted, "System.Exception: The simulated robot failed.", "{}")
+	default:
+		j.end(r.server, stateSuccessful, "Job completed", r.Output(j.input))
 	}
-	j.end(r.server, stateSuccessful, "Job completed", r.Output(j.input))
 }
 
 func (r *robots) stop(j *job) {

@@ -105,8 +105,8 @@ type recorder struct {
 	isCut  bool
 }
 
-func (t roundTripper) record(r *http.Request) *recorder {
-	w := &recorder{header: make(http.Header)}
+func (t roundTripper) record(r *http.Request) (w *recorder) {
+	w = &recorder{header: make(http.Header)}
 	defer func() {
 		if reason := recover(); reason == http.ErrAbortHandler { //nolint:errorlint // the very value is panicked with
 			w.isCut = true
