@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"waybill/cmd/internal/cli"
+	"waybill/orchestrator"
+	"waybill/pipeline"
+)
+
+// maxPendingPublishes lets a whole batch of outcomes be under way for several
+// lanes at once.
+const maxPendingPublishes = 16_384
+
+// serviceFlags are those of every command that runs the service.
+type serviceFlags struct {
+	config  string
+	listen  string
+	limits  limits
+	logging cli.Logging
+}
+
+func (f *serviceFlags) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.config, "config", "", "configuration file (default "+defaultFile+", if it is there)")
+	fs.StringVar(&f.listen, "listen", "", "address for health checks, such as :8080: /healthz, /readyz")
+	fs.DurationVar(&f.limits.AckWait, "ack-wait", 0, "how soon a crashed worker's deliveries come back (10s)")
+	fs.DurationVar(&f.limits.CallTimeout, "call-timeout", 0, "longest time one call to Orchestrator may take (30s)")
+	fs.DurationVar(&f.limits.Hold, "hold", 0, "how long a claim on a request is good for (45s)")
+	fs.DurationVar(&f.limits.Settle, "settle", 0, "how long after that Orchestrator may still apply a call (30s)")
+	fs.DurationVar(&f.limits.Patience, "patience", 0, "how long to look for what cannot be told, before unknown (15m)")
+	fs.DurationVar(&f.limits.Linger, "linger", 0, "how long a bulk call waits to fill up (5ms)")
+	fs.DurationVar(&f.limits.Drain, "drain", 0, "how long to finish what has begun, when told to stop (25s)")
+	fs.IntVar(&f.limits.BulkItems, "bulk-items", 0, "items in one bulk call (500)")
+	f.logging.AddFlags(fs)
+}
+
+// over puts the flags that were given over what the file says.
+func (f *serviceFlags) over(file limits) limits {
+	for _, d := range []struct{ flag, file *time.Duration }{
+		{&f.limits.AckWait, &file.AckWait},
+		{&f.limits.CallTimeout, &file.CallTimeout},
+		{&f.limits.Hold, &file.Hold},
+		{&f.limits.Settle, &file.Settle},
+		{&f.limits.Patience, &file.Patience},
+		{&f.limits.Linger, &file.Linger},
+		{&f.limits.Drain, &file.Drain},
+	} {
+		if *d.flag != 0 {
+			*d.file = *d.flag
+		}
+	}
+	if f.limits.BulkItems != 0 {
+		file.BulkItems = f.limits.BulkItems
+	}
+	return file
+}
+
+func newRunCommand() *cobra.Command {
+	var flags serviceFlags
+	var server cli.NATS
+	provision, replicas := true, 0
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the service",
+		Long: `run serves requests until it is told to stop (Ctrl-C or SIGTERM), then finishes
+what it has begun within the drain time. Any number of workers may share the
+work; killing one loses nothing.
+
+Settings come from flags, then the environment, then waybill.yaml:
+  NATS_URL NATS_CREDS NATS_CONTEXT NATS_NKEY NATS_CA NATS_CERT NATS_KEY
+  UIPATH_URL, or UIPATH_URI UIPATH_ORGANIZATION UIPATH_TENANT
+  UIPATH_CLIENT_ID UIPATH_CLIENT_SECRET UIPATH_SCOPE UIPATH_IDENTITY_URI
+  UIPATH_PAT UIPATH_FOLDER_PATH UIPATH_FOLDER_KEY UIPATH_FOLDER_ID
+Secrets are never flags; each may also be in a file that the variable with _FILE
+names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE).`,
+		Example: `  NATS_URL=nats://nats.example.net:4222 \
+  UIPATH_URL=https://cloud.uipath.com/organization/tenant/orchestrator_ \
+  UIPATH_CLIENT_ID=… UIPATH_CLIENT_SECRET_FILE=/run/secrets/uipath \
+  UIPATH_FOLDER_PATH=Finance worker run --listen :8080
+
+  worker run --config waybill.yaml --replicas 3`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := loadSettings(flags.config)
+			if err != nil {
+				return err
+			}
+			if replicas != 0 {
+				s.Replicas = replicas
+			}
+			s.Limits = flags.over(s.Limits)
+			log := flags.logging.New(cmd.ErrOrStderr())
+			tenants, err := s.connectTenants(log, nil)
+			if err != nil {
+				return err
+			}
+			server.Logger = log
+			nc, err := server.Connect(cmd.Context(), "waybill worker")
+			if err != nil {
+				return err //nolint:wrapcheck // it names the server and what to do
+			}
+			defer nc.Close()
+			return serve(cmd.Context(), nc, s.workerConfig(tenants, provision, log), flags.listen)
+		},
+	}
+	flags.addFlags(cmd.Flags())
+	server.AddFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&provision, "provision", true, "make missing streams; false: refuse to start without them")
+	cmd.Flags().IntVar(&replicas, "replicas", 0, "servers that hold each stream, when they are made: 1, 3 or 5 (1)")
+	return cmd
+}
+
+// connectTenants makes the clients. transport is for a simulated Orchestrator
+// in this process; nil is the network.
+func (s settings) connectTenants(log *slog.Logger, transport http.RoundTripper) ([]pipeline.Tenant, error) {
+	if len(s.Tenants) == 0 {
+		return nil, noTenant()
+	}
+	var tenants []pipeline.Tenant
+	for _, t := range s.Tenants {
+		login, err := t.login()
+		if err != nil {
+			return nil, err
+		}
+		client, err := orchestrator.New(orchestrator.Config{
+			BaseURL: t.URL, Tenant: t.Name, Login: login, Transport: transport,
+			Timeout: s.Limits.CallTimeout, RetryFor: clientRetries, Logger: log,
+		})
+		if err != nil {
+			return nil, cli.Errorf(cli.ExitUsage, "tenant %s: %w", t.Name, err)
+		}
+		tenants = append(tenants, pipeline.Tenant{
+			Name: t.Name, Client: client, DefaultFolder: t.folderRef(), MaxInFlight: t.MaxInFlight,
+			ListReadsPerMinute: t.ListReadsPerMinute, ItemIDs: t.ItemIDs, ClassicFolders: t.ClassicFolders,
+		})
+	}
+	return tenants, nil
+}
+
+// clientRetries is how long the client itself repeats what is surely not done.
+// Beyond a short hiccup the pipeline does better: it gives the claim back and
+// pauses the tenant for all workers.
+const clientRetries = 2 * time.Second
+
+func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *slog.Logger) pipeline.Config {
+	cfg := pipeline.Config{
+		Topology:  pipeline.Topology{Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention},
+		Tenants:   tenants,
+		Worker:    s.Worker,
+		Provision: provision,
+		Logger:    log,
+	}
+	s.Limits.applyTo(&cfg)
+	return cfg
+}
+
+// serve runs a worker on a connection, and its health checks, until the
+// context ends.
+func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen string) error {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
+	if err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	cfg.JetStream = js
+	w, err := pipeline.New(cfg)
+	if err != nil {
+		return cli.Errorf(cli.ExitUsage, "%w", err)
+	}
+	stopHealth, err := serveHealth(ctx, listen, nc, w)
+	if err != nil {
+		return err
+	}
+	defer stopHealth()
+	err = w.Run(ctx)
+	if errors.Is(err, pipeline.ErrDrainTimeout) {
+		if signal, ok := errors.AsType[*cli.SignalError](context.Cause(ctx)); ok {
+			return cli.Errorf(cli.Code(128+int(signal.Signal)), "%w; what was in hand is finished by another worker, or by this one when it is started again", err)
+		}
+	}
+	return exitCodeOf(err)
+}
+
+// exitCodeOf says by the exit code what kept a worker from starting.
+func exitCodeOf(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Denied {
+		return cli.Errorf(cli.ExitCredentials, "%w", err)
+	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return cli.Errorf(cli.ExitUsage, "%w: is JetStream enabled on this server and for this account?", err)
+	}
+	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) {
+		return cli.Errorf(cli.ExitUnreachable, "%w", err)
+	}
+	return cli.Errorf(cli.ExitUsage, "%w", err)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"waybill/cmd/internal/cli"
+	"waybill/orchestrator/simulator"
+)
+
+// simulatorFlags describe a simulated Orchestrator.
+type simulatorFlags struct {
+	folder    string
+	queues    []string
+	processes []string
+	faults    float64
+	latency   time.Duration
+	seed      int64
+	jobTime   time.Duration
+}
+
+func (f *simulatorFlags) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.folder, "simulated-folder", "Shared", "the folder it has")
+	fs.StringSliceVar(&f.queues, "simulated-queue", []string{"Invoices:unique", "Orders"}, "queues it has; with :unique they enforce unique references")
+	fs.StringSliceVar(&f.processes, "simulated-process", []string{"Pay invoices", "Report"}, "processes it has")
+	fs.Float64Var(&f.faults, "faults", 0, "share of write calls that go wrong, 0 to 1: throttled, refused, cut, answered late, …")
+	fs.DurationVar(&f.latency, "latency", 0, "time every call takes")
+	fs.Int64Var(&f.seed, "seed", 1, "of everything random")
+	fs.DurationVar(&f.jobTime, "job-time", time.Second, "how long a job runs")
+}
+
+// simulatedRobots is how many jobs run at a time.
+const simulatedRobots = 8
+
+// start makes the simulated Orchestrator; the caller closes it.
+func (f *simulatorFlags) start(cfg simulator.Config) (*simulator.Server, error) {
+	cfg.Seed = f.seed
+	cfg.Faults = simulator.Faults{Rate: f.faults, Latency: f.latency}
+	if err := cfg.Faults.Validate(); err != nil {
+		return nil, cli.Errorf(cli.ExitUsage, "--faults: %w", err)
+	}
+	cfg.Robots = simulator.Robots{Count: simulatedRobots, JobTime: f.jobTime}
+	s := simulator.New(cfg)
+	s.AddFolder(f.folder)
+	var faults []error
+	for _, queue := range f.queues {
+		name, unique := strings.CutSuffix(queue, ":unique")
+		_, err := s.AddQueue(f.folder, simulator.Queue{Name: name, Unique: unique, MaxRetries: 1})
+		faults = append(faults, err)
+	}
+	for _, process := range f.processes {
+		_, err := s.AddRelease(f.folder, process)
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		s.Close()
+		return nil, cli.Errorf(cli.ExitUsage, "simulated Orchestrator: %w", err)
+	}
+	return s, nil
+}
+
+func newSimulatorCommand() *cobra.Command {
+	var flags simulatorFlags
+	var logging cli.Logging
+	listen := ""
+	cmd := &cobra.Command{
+		Use:   "simulator",
+		Short: "Run a simulated Orchestrator",
+		Long: `simulator answers as UiPath Orchestrator does, as far as waybill and its like
+need it: tokens, folders, processes, queues, queue items and jobs, with simulated
+robots that run the jobs. Everything is in memory.
+
+The API is at http://ADDRESS/ORGANIZATION/TENANT/orchestrator_, with any names
+for the two, and at http://ADDRESS/ as on-premises. What it holds, and which
+calls it has had, is told below http://ADDRESS/simulator/, where faults can be
+set and calls be held too.
+
+UIPATH_CLIENT_ID with UIPATH_CLIENT_SECRET (or UIPATH_CLIENT_SECRET_FILE), if
+set, are the credentials it asks for; any will do otherwise.`,
+		Example: `  worker simulator --listen 127.0.0.1:8181 --faults 0.02
+  curl http://127.0.0.1:8181/simulator/effects`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			secret, err := secret("UIPATH_CLIENT_SECRET")
+			if err != nil {
+				return err
+			}
+			log := logging.New(cmd.ErrOrStderr())
+			s, err := flags.start(simulator.Config{ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: secret, Logger: log})
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			address, stop, err := serveSimulator(cmd.Context(), listen, s)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			log.Info("simulated Orchestrator ready", "url", "http://"+address+"/demo/"+cli.DefaultTenant+"/orchestrator_", "control", "http://"+address+"/simulator/")
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
+	flags.addFlags(cmd.Flags())
+	logging.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8181", "address to answer on")
+	return cmd
+}
+
+// serveSimulator answers on an address until stop is called.
+func serveSimulator(ctx context.Context, listen string, s *simulator.Server) (address string, stop func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return "", nil, cli.Errorf(cli.ExitUsage, "simulated Orchestrator: %w", err)
+	}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	return listener.Addr().String(), func() {
+		_ = server.Close() // calls that are held would never end by themselves
+		<-ended
+	}, nil
+}
