@@ -83,7 +83,7 @@ func TestRunSignal(t *testing.T) { //nolint:paralleltest // signals are the whol
 		{"passes the cause on", syscall.SIGTERM, func(ctx context.Context) error { return fmt.Errorf("wait: %w", context.Cause(ctx)) }, 143},
 		{"is done", syscall.SIGINT, func(context.Context) error { return nil }, 0},
 	}
-	for _, tt := range tests {
+	for _, tt := range tests { //nolint:paralleltest // signals are the whole process's
 		t.Run(tt.name, func(t *testing.T) {
 			var stderr bytes.Buffer
 			work := func(ctx context.Context) error {

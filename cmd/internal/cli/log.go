@@ -41,5 +41,5 @@ func (l Logging) New(w io.Writer) *slog.Logger {
 // IsTerminal reports whether somebody is looking at what is written to w.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // G115: a descriptor is a small number
+	return ok && term.IsTerminal(int(f.Fd()))
 }

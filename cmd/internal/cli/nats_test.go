@@ -39,7 +39,7 @@ func clearEnvironment(t *testing.T) {
 	}
 }
 
-func TestConnect(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestConnect(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("NATS_URL", "nats://u:hush@"+startServer(t))
 	nc, err := NATS{}.Connect(t.Context(), "enqueue")
@@ -52,7 +52,7 @@ func TestConnect(t *testing.T) { //nolint:paralleltest // sets the environment
 	}
 }
 
-func TestConnectByContext(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestConnectByContext(t *testing.T) {
 	clearEnvironment(t)
 	config := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", config)
@@ -74,7 +74,7 @@ func TestConnectByContext(t *testing.T) { //nolint:paralleltest // sets the envi
 	checkError(t, err, ExitUsage, `unknown context "elsewhere"`)
 }
 
-func TestConnectErrors(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestConnectErrors(t *testing.T) {
 	address := startServer(t)
 	tests := []struct {
 		name string
@@ -129,10 +129,13 @@ func checkError(t *testing.T, err error, code Code, says string) {
 // closedPort gives an address nobody listens at.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return address
 }

@@ -37,7 +37,7 @@ func (s *Sheet) item(key string, fields []string) (json.RawMessage, []error) {
 		switch {
 		case c.role == roleContent:
 			content.add(name, value)
-		case name != "" && !(c.role == roleReference && value == key):
+		case name != "" && (c.role != roleReference || value != key):
 			members.add(name, value)
 		}
 	}
@@ -149,7 +149,7 @@ func invalid(err error) []*pipeline.InvalidError {
 	if fault, ok := err.(*pipeline.InvalidError); ok { //nolint:errorlint // taken apart below
 		return []*pipeline.InvalidError{fault}
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // looks at this error alone
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}

@@ -284,11 +284,11 @@ func (s *Sheet) Index(ctx context.Context, progress func(bytes int64)) error {
 			rows++ // Rows comes to the same place and tells
 			break
 		}
-		if err == nil {
-			err = context.Cause(ctx)
-		}
 		if err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("read the file: %w", context.Cause(ctx))
 		}
 		rows++
 		if id, ok := s.identity(r); ok {

@@ -32,11 +32,7 @@ func read(t *testing.T, text string, opts Options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	}()
+	defer closeSheet(t, s)
 	if err := s.Index(t.Context(), nil); err != nil {
 		return nil, err
 	}
@@ -48,6 +44,13 @@ func read(t *testing.T, text string, opts Options) ([]Row, error) {
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+func closeSheet(t *testing.T, s *Sheet) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
 }
 
 // readOne gives the only row of a text that can be read.
@@ -348,12 +351,12 @@ func TestOpenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // was only read
 	s, err := Open(t.Context(), f, Options{Lane: invoices})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer closeSheet(t, s)
 	if s.spooled != nil || s.Size() != 4 {
 		t.Errorf("size %d, copied %v; a regular file is read where it is", s.Size(), s.spooled != nil)
 	}

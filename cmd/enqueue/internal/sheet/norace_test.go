@@ -1,0 +1,5 @@
+//go:build !race
+
+package sheet
+
+const manyRows = 1_000_000

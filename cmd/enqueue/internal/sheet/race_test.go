@@ -1,0 +1,6 @@
+//go:build race
+
+package sheet
+
+// manyRows is fewer under the race detector, which takes ten times as long.
+const manyRows = 100_000
