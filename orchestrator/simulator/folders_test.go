@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"net/http"
 	"strconv"
 	"testing"
@@ -55,9 +56,7 @@ func TestFolderHeaders(t *testing.T) {
 			t.Parallel()
 			c := newClient(t, s)
 			c.folder = ""
-			for name, values := range tt.header {
-				c.header[name] = values
-			}
+			maps.Copy(c.header, tt.header)
 			if tt.code > 0 {
 				if got := c.get(http.StatusBadRequest, "/odata/QueueDefinitions").code(t); got != tt.code {
 					t.Errorf("errorCode: got %d, want %d", got, tt.code)

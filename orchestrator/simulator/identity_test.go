@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,9 +21,7 @@ func (c *client) login(status int, form url.Values) exchange {
 	fields := url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"secret"}, "scope": {"OR.Jobs OR.Queues"},
 	}
-	for name, values := range form {
-		fields[name] = values
-	}
+	maps.Copy(fields, form)
 	return c.token(status, tokenURL, "application/x-www-form-urlencoded", fields.Encode())
 }
 

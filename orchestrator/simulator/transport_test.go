@@ -136,7 +136,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		})
 		for i := range 20 {
 			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Second)
 				defer cancel()
 				_, _ = c.try(ctx, http.MethodPost, startPath, start(nil)) // however it ends
 			}()
