@@ -22,8 +22,11 @@ func (r *runner) call(ctx context.Context, t target, batch []*delivery) {
 		return
 	}
 	// The outcome of a single call carries the item's id, by which it can be
-	// followed; a bulk call gives none.
-	single, bulk := split(batch, func(d *delivery) bool { return d.request.Until == UntilCompleted || r.wantsIDs(t) })
+	// followed; a bulk call gives none. And what has failed before must not
+	// fail the others of a bulk call.
+	single, bulk := split(batch, func(d *delivery) bool {
+		return d.request.Until == UntilCompleted || d.claim.Strikes > 0 || r.wantsIDs(t)
+	})
 	if len(bulk) == 1 {
 		single, bulk = append(single, bulk[0]), nil
 	}
@@ -113,11 +116,18 @@ func (r *runner) addInBulk(ctx context.Context, t target, batch []*delivery) {
 	switch {
 	case err == nil:
 		r.sortBulkAnswer(ctx, t, batch, answer)
-	case e != nil && (e.Kind == orchestrator.Rejected || e.Kind == orchestrator.Duplicate) && !errors.Is(err, orchestrator.ErrNotFound):
+	case e != nil && (e.Kind == orchestrator.Rejected || e.Kind == orchestrator.Duplicate) && !isAboutLane(e):
 		r.narrow(ctx, t, batch) // somewhere among them is what it does not take
 	default:
 		r.sortError(ctx, t, batch, err)
 	}
+}
+
+// isAboutLane tells an error that every item would get: the folder or the
+// queue is gone.
+func isAboutLane(e *orchestrator.Error) bool {
+	const noSuchFolder, noFolder = 1100, 1101
+	return errors.Is(e, orchestrator.ErrNotFound) || e.Code == noSuchFolder || e.Code == noFolder
 }
 
 // narrow finds the items for which a whole bulk call was refused, by halves.

@@ -46,6 +46,9 @@ type claim struct {
 	// unless that call was surely not made. Without it nothing can be in
 	// Orchestrator for this key.
 	EverCalled bool `json:"everCalled"`
+	// Strikes counts calls that got no clear answer and had no effect though
+	// other calls to the tenant got through: it is the request that fails.
+	Strikes int `json:"strikes,omitempty"`
 	// PatienceUsed is the time spent on look-ups that were answered but could
 	// not tell.
 	PatienceUsed     time.Duration `json:"patienceUsedNanoseconds,omitempty"`

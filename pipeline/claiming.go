@@ -115,6 +115,9 @@ func (r *runner) meet(d *delivery, s keyState) (again bool) {
 	}
 	d.prior = s.claim
 	d.doubtful = s.claim.State != claimFree && s.claim.EverCalled
+	if d.doubtful && r.tenant.wroteSince(s.claim.storedAt) {
+		d.prior.Strikes++
+	}
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // so its claim is left to die and a later delivery looks again.
 func (r *runner) inDoubt(ctx context.Context, t target, batch []*delivery, cause error) {
 	r.log.Warn("call in doubt", "requests", len(batch), "error", cause)
-	seen, err := r.find(ctx, t, batch)
+	seen, err := r.findByFilters(ctx, t, batch)
 	if err != nil {
 		r.log.Info("look-up put off", "error", err)
 	}
@@ -54,7 +55,7 @@ func (r *runner) resolveDoubt(ctx context.Context, t target, batch []*delivery) 
 			r.refuseDuplicate(t, d, s)
 		case !seen.absenceProven:
 			r.postpone(ctx, t, []*delivery{d}, errors.New("the look-up found nothing, and cannot be trusted to find everything"))
-		case d.claim.Attempts > r.cfg.MaxAttempts:
+		case d.claim.Strikes >= r.cfg.MaxAttempts:
 			r.refuseExhausted(t, d)
 		default:
 			absent = append(absent, d)
@@ -107,7 +108,7 @@ func (r *runner) giveUp(t target, d *delivery, why string) {
 // doing anything: each time the look-up showed that nothing was there.
 func (r *runner) refuseExhausted(t target, d *delivery) {
 	o := d.outcome(t.lane, StatusRejected, ByLookup, r.clock.now())
-	o.Error = &OutcomeError{Kind: "exhausted", Message: fmt.Sprintf("%d calls got no clear answer, and each time a look-up found nothing; publish it again once Orchestrator is well", d.attempts())}
+	o.Error = &OutcomeError{Kind: "exhausted", Message: fmt.Sprintf("%d calls got no clear answer though others got through, and each time a look-up found nothing; see in Orchestrator what is wrong with it", d.claim.Strikes)}
 	d.refused(o, reasonRejected)
 }
 
@@ -198,21 +199,26 @@ const handlesPerFilter = 20
 // cannot be trusted to find everything, by listing what was created since and
 // comparing here.
 func (r *runner) find(ctx context.Context, t target, batch []*delivery) (sightings, error) {
-	s := sightings{found: make(map[*delivery]sighting), absenceProven: true}
-	for start := 0; start < len(batch); start += handlesPerFilter {
-		chunk := batch[start:min(start+handlesPerFilter, len(batch))]
-		if err := r.findByFilter(ctx, t, chunk, &s); err != nil {
-			return s, err
-		}
-	}
-	if s.absenceProven {
-		return s, nil
+	s, err := r.findByFilters(ctx, t, batch)
+	if err != nil || s.absenceProven {
+		return s, err
 	}
 	missing, _ := split(batch, func(d *delivery) bool { return s.of(d).finding == foundNothing })
 	if len(missing) == 0 {
 		return s, nil
 	}
 	return s, r.findByListing(ctx, t, missing, &s)
+}
+
+// findByFilters asks for the effects by name, in as many calls as it takes.
+func (r *runner) findByFilters(ctx context.Context, t target, batch []*delivery) (sightings, error) {
+	s := sightings{found: make(map[*delivery]sighting), absenceProven: true}
+	for chunk := range slices.Chunk(batch, handlesPerFilter) {
+		if err := r.findByFilter(ctx, t, chunk, &s); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 // handle is what an effect of the delivery is found by: the Reference of an

@@ -58,18 +58,15 @@ func (r *runner) run(ctx, work context.Context) {
 			continue
 		}
 		batch, err := r.pull(ctx, full)
-		if err != nil {
-			r.log.Warn("pull refused", "error", err)
-			if err := r.reopen(ctx); err != nil {
-				r.pauseLane(err)
-			}
-			continue
-		}
-		full = len(batch) == r.batchSize()
 		if len(batch) > 0 {
 			lastRequest = time.Now()
 			r.begin(ctx, work, batch)
-		} else if time.Since(lastRequest) > laneIdle && r.retire(ctx) {
+		}
+		full = len(batch) == r.batchSize()
+		switch {
+		case err != nil:
+			r.reopen(ctx, err)
+		case time.Since(lastRequest) > laneIdle && r.retire(ctx):
 			return
 		}
 	}
@@ -215,14 +212,20 @@ func isQuiet(err error) bool {
 	return errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrMaxBytesExceeded)
 }
 
-// reopen makes the consumer anew where somebody has removed it.
-func (r *runner) reopen(ctx context.Context) error {
+// reopen follows a pull that was refused: the consumer is made anew should
+// somebody have removed it, and a server that is away is given a moment.
+func (r *runner) reopen(ctx context.Context, cause error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.log.Warn("pull refused", "error", cause)
 	consumer, err := r.openConsumer(ctx, r.subject, r.published)
 	if err != nil {
-		return err
+		r.log.Warn("lane not reopened", "error", err)
+		_ = sleep(ctx, time.Second) // the caller looks at the context
+		return
 	}
 	r.consumer = consumer
-	return nil
 }
 
 // process carries a batch out. calling is done is told as soon as no more

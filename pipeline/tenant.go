@@ -49,6 +49,10 @@ type tenant struct {
 	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
 	// of a job we start.
 	batchKeys atomic.Int32
+	// unclear counts writes in a row that got no clear answer; lastWrite is
+	// when one last got through, by the server's clock.
+	unclear   atomic.Int32
+	lastWrite atomic.Int64
 
 	mu     sync.Mutex
 	pauses map[orchestrator.Class]*pause
@@ -77,6 +81,8 @@ type pause struct {
 const (
 	defaultMaxInFlight = 16
 	defaultListReads   = 60
+
+	unclearInARow = 3
 
 	minBackoff      = time.Second
 	maxBackoff      = time.Minute
@@ -115,33 +121,52 @@ func (t *tenant) pausedFor(class orchestrator.Class) time.Duration {
 	return wait
 }
 
-// observe learns from the result of a call: it adapts the calls in flight and
-// pauses the class for every worker where Orchestrator asks for it or cannot
-// be reached. It reports whether the class is paused now.
-func (t *tenant) observe(ctx context.Context, class orchestrator.Class, err error) bool {
+// observe learns from the result of a call: it adapts the calls in flight, and
+// pauses the class where Orchestrator asks for it, cannot be reached, or has
+// given no clear answer several times in a row: each such call leaves requests
+// in doubt, and looking for them costs more than waiting.
+func (t *tenant) observe(ctx context.Context, class orchestrator.Class, err error) {
 	if err == nil {
 		t.slots.grow()
-		t.reset(class)
-		return false
+		t.succeeded(class)
+		return
 	}
 	e, ok := errors.AsType[*orchestrator.Error](err)
-	if !ok {
-		return false
+	if !ok || ctx.Err() != nil {
+		return
 	}
-	login := e.Class == orchestrator.Identity || e.StatusCode == http.StatusUnauthorized
 	switch {
-	case e.Kind == orchestrator.Denied && login:
+	case isLoginRefused(e):
 		t.pause(ctx, orchestrator.Identity, e, maxLoginBackoff)
-	case e.Kind == orchestrator.Transient && ctx.Err() == nil:
+	case e.Kind == orchestrator.Transient:
 		t.slots.shrink()
 		t.pause(ctx, e.Class, e, maxBackoff)
-	case e.StatusCode == http.StatusServiceUnavailable:
+	case e.Kind == orchestrator.Uncertain:
 		t.slots.shrink()
-		return false
-	default:
-		return false
+		if t.unclear.Add(1) >= unclearInARow {
+			t.pause(ctx, class, e, maxBackoff)
+		}
 	}
-	return true
+}
+
+// isLoginRefused tells a login that nobody accepts from a lack of rights.
+func isLoginRefused(e *orchestrator.Error) bool {
+	return e.Kind == orchestrator.Denied && (e.Class == orchestrator.Identity || e.StatusCode == http.StatusUnauthorized)
+}
+
+// succeeded notes that calls get through.
+func (t *tenant) succeeded(class orchestrator.Class) {
+	if class == orchestrator.Writes {
+		t.unclear.Store(0)
+		t.lastWrite.Store(t.clock.now().UnixNano())
+	}
+	t.reset(class)
+}
+
+// wroteSince reports whether a write has got through since a moment of the
+// server's clock.
+func (t *tenant) wroteSince(moment time.Time) bool {
+	return t.lastWrite.Load() > moment.UnixNano()
 }
 
 // reset forgets pauses that are over. One that is not stands, though a call
@@ -184,8 +209,8 @@ func (t *tenant) pause(ctx context.Context, class orchestrator.Class, e *orchest
 	t.mu.Unlock()
 
 	t.log.Warn("calls paused", "class", class.String(), "wait", wait, "status", e.StatusCode, "error", e)
-	if e.StatusCode == 0 && class != orchestrator.Identity {
-		return // whether Orchestrator can be reached is each worker's own experience
+	if e.Kind == orchestrator.Uncertain || e.StatusCode == 0 && class != orchestrator.Identity {
+		return // that is each worker's own experience
 	}
 	record := throttled{Until: t.clock.now().Add(wait), Reason: e.Kind.String()}
 	if err := t.control.put(ctx, controlKey("throttle", t.Name, class.String()), record); err != nil {

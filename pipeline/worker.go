@@ -39,7 +39,7 @@ type Config struct {
 	Hold        time.Duration // 45 s: how long a claim is good for; at least CallTimeout + 5 s
 	Settle      time.Duration // 30 s: how long after that Orchestrator may still apply what it was sent
 	Patience    time.Duration // 15 min: of look-ups that were answered but could not tell
-	MaxAttempts int           // 20: calls without a clear answer or any effect
+	MaxAttempts int           // 5: calls for one key without a clear answer or any effect, while others got through
 	Linger      time.Duration // 5 ms: how long a batch waits to fill up
 	BulkItems   int           // 500: items in one bulk call
 	BulkBytes   int           // 4 MiB
@@ -56,7 +56,7 @@ func (c Config) withDefaults() Config {
 	c.Hold = cmp.Or(c.Hold, 45*time.Second)
 	c.Settle = cmp.Or(c.Settle, 30*time.Second)
 	c.Patience = cmp.Or(c.Patience, 15*time.Minute)
-	c.MaxAttempts = cmp.Or(c.MaxAttempts, 20)
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, 5)
 	c.Linger = cmp.Or(c.Linger, 5*time.Millisecond)
 	c.BulkItems = cmp.Or(c.BulkItems, 500)
 	c.BulkBytes = cmp.Or(c.BulkBytes, 4<<20)
@@ -149,27 +149,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stopWork(nil)
-	drained := make(chan struct{})
-	stopTimer := context.AfterFunc(ctx, func() {
-		if sleep(work, w.cfg.Drain) == nil {
-			stopWork(errDraining)
-		}
-	})
-	defer stopTimer()
-	go func() {
-		<-work.Done()
-		close(drained)
-	}()
-
-	var wg sync.WaitGroup
 	background, stopBackground := context.WithCancel(work)
+	var wg sync.WaitGroup
+	wg.Go(func() { w.limitDrain(ctx, work, stopWork) })
 	wg.Go(func() { w.held.beat(background, w.cfg.AckWait) })
+	wg.Go(func() { w.trim(ctx) })
 	for _, t := range w.tenants {
 		wg.Go(func() { w.keepFollowing(background, t) })
 		wg.Go(func() { w.followToTheEnd(ctx, background, t) })
 	}
-	wg.Go(func() { w.trim(ctx) })
 	w.log.Info("worker ready", "requests", w.cfg.Topology.RequestsStream(), "atomic_batches", w.ledger.atomic)
 	w.stats.ready.Store(true)
 
@@ -178,13 +166,25 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.stats.ready.Store(false)
 	cause := context.Cause(work)
 	stopBackground()
-	wg.Wait()
 	stopWork(nil)
-	<-drained
+	wg.Wait()
 	if errors.Is(cause, errDraining) {
 		return ErrDrainTimeout
 	}
 	return nil
+}
+
+// limitDrain breaks off what is still under way when the drain time after the
+// end of ctx is over.
+func (w *Worker) limitDrain(ctx, work context.Context, stopWork context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+	case <-work.Done():
+		return
+	}
+	if sleep(work, w.cfg.Drain) == nil {
+		stopWork(errDraining)
+	}
 }
 
 // prepare makes sure that everything the promise rests on is there.
@@ -217,7 +217,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) checkLogins(ctx context.Context) error {
 	for _, t := range w.tenants {
 		for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
-			if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Denied && e.Class == orchestrator.Identity {
+			if e, ok := errors.AsType[*orchestrator.Error](err); ok && isLoginRefused(e) {
 				return fmt.Errorf("tenant %s: %w", t.Name, err)
 			}
 			if err != nil {
