@@ -59,7 +59,7 @@ func TestOpenAPI(t *testing.T) {
 func validateAnswer(t *testing.T, input *openapi3filter.RequestValidationInput, x exchange) error {
 	t.Helper()
 	return openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: x.status, Header: x.answer, Body: io.NopCloser(bytes.NewReader(withoutNulls(t, x.body))),
+		RequestValidationInput: input, Status: x.status, Header: x.answer, Body: io.NopCloser(bytes.NewReader(withoutNulls(x.body))),
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	})
 }
@@ -89,7 +89,7 @@ func loadOpenAPI(t *testing.T, name string) routers.Router {
 
 // requestInput names the folder by id, the only header that the definition knows.
 func requestInput(router routers.Router, x exchange) (*openapi3filter.RequestValidationInput, error) {
-	r, err := http.NewRequest(x.method, x.url, bytes.NewReader(withoutNulls(nil, x.sent))) //nolint:noctx // it is not sent
+	r, err := http.NewRequest(x.method, x.url, bytes.NewReader(withoutNulls(x.sent))) //nolint:noctx // it is not sent
 	if err != nil {
 		return nil, err
 	}
@@ -109,18 +109,15 @@ func requestInput(router routers.Router, x exchange) (*openapi3filter.RequestVal
 
 // withoutNulls drops members that are null: the definition does not declare them nullable, and every recorded body has
 // them.
-func withoutNulls(tb testing.TB, body []byte) []byte {
-	if tb != nil {
-		tb.Helper()
-	}
+func withoutNulls(body []byte) []byte {
 	var v any
 	if len(body) == 0 || json.Unmarshal(body, &v) != nil {
 		return body
 	}
 	dropNulls(v)
 	cleaned, err := json.Marshal(v)
-	if err != nil && tb != nil {
-		tb.Fatal(err)
+	if err != nil {
+		return body
 	}
 	return cleaned
 }

@@ -19,12 +19,17 @@ func (s *Server) decode(c *call, name string, v any) *refusal {
 	if len(body) > maxBody {
 		return &refusal{status: http.StatusRequestEntityTooLarge, message: "The request is too large."}
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if s.cfg.RefuseUnknownMembers {
-		decoder.DisallowUnknownFields()
-	}
-	if decoder.Decode(v) != nil {
+	if err := s.unmarshal(body, v); err != nil {
 		return nullParameter(name)
 	}
 	return nil
+}
+
+func (s *Server) unmarshal(body []byte, v any) error {
+	if !s.cfg.RefuseUnknownMembers {
+		return json.Unmarshal(body, v) //nolint:wrapcheck // the caller learns no more than that it failed
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(v) //nolint:wrapcheck // the caller learns no more than that it failed
 }

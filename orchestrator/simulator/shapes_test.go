@@ -46,7 +46,7 @@ func (s shapes) add(kind string, body any) {
 		s[kind] = make(map[string][]string)
 	}
 	for name, value := range object {
-		types := append(s[kind][name], jsonType(value))
+		types := append(slices.Clone(s[kind][name]), jsonType(value))
 		slices.Sort(types)
 		s[kind][name] = slices.Compact(types)
 	}
