@@ -52,13 +52,13 @@ func read(resp *http.Response) (answer, error) {
 	_, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	a.body = buf.Bytes()
 	if err != nil {
-		return a, fmt.Errorf("%s, then the answer broke off: %w", statusText(a.status), err)
+		return a, fmt.Errorf("the answer broke off: %w", err)
 	}
 	if int64(len(a.body)) <= limit {
 		return a, nil
 	}
 	if a.ok() {
-		return a, fmt.Errorf("%s with more than %d MiB", statusText(a.status), maxAnswer>>20)
+		return a, fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20)
 	}
 	a.body = a.body[:limit]
 	return a, nil

@@ -52,13 +52,13 @@ func (l ClientCredentials) tokenSource(ctx context.Context, base *url.URL) (oaut
 	tokenURL, urlErr := l.tokenURL(base)
 	faults := []error{urlErr}
 	if l.ClientID == "" {
-		faults = append(faults, errors.New("ClientID is empty: give the App ID of the external application"))
+		faults = append(faults, errors.New("empty ClientID: give the App ID of the external application"))
 	}
 	if l.ClientSecret == "" {
-		faults = append(faults, errors.New("ClientSecret is empty: give the secret of the external application"))
+		faults = append(faults, errors.New("empty ClientSecret: give the secret of the external application"))
 	}
 	if slices.Contains(l.Scopes, "offline_access") {
-		faults = append(faults, errors.New(`Scopes holds "offline_access": leave it out, client credentials get no refresh token`))
+		faults = append(faults, errors.New(`"offline_access" in Scopes: leave it out, client credentials get no refresh token`))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ type PersonalAccessToken string
 
 func (l PersonalAccessToken) tokenSource(context.Context, *url.URL) (oauth2.TokenSource, error) {
 	if l == "" {
-		return nil, errors.New("PersonalAccessToken is empty: give the token")
+		return nil, errors.New("empty PersonalAccessToken: give the token")
 	}
 	if strings.ContainsFunc(string(l), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("PersonalAccessToken holds a blank, a line break or another character that no token has: give the token alone")
@@ -174,7 +174,8 @@ type session struct {
 	login  Login
 	source oauth2.TokenSource
 	log    *slog.Logger
-	flight singleflight.Group
+	flight singleflight.Group // by the token that is refused
+	turn   chan struct{}      // held by the one login that runs
 
 	mu       sync.Mutex
 	token    string
@@ -194,7 +195,7 @@ func newSession(cfg Config, base *url.URL) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{login: cfg.Login, source: source, log: cfg.Logger}, nil
+	return &session{login: cfg.Login, source: source, log: cfg.Logger, turn: make(chan struct{}, 1)}, nil
 }
 
 // current gives a token to call with, logging in where there is none.
@@ -233,12 +234,20 @@ func (s *session) peek(refused string) (token string, renew bool) {
 // start begins a login unless one is under way. It runs on its own: no caller
 // that gives up takes it away from the others.
 func (s *session) start(refused string) <-chan singleflight.Result {
-	return s.flight.DoChan("", func() (any, error) {
-		// Between the look and this flight another one may have landed.
-		if token, renew := s.peek(refused); token != "" && !renew {
+	return s.flight.DoChan(refused, func() (any, error) {
+		s.turn <- struct{}{}
+		defer func() { <-s.turn }()
+		// While this one waited for its turn another may have logged in.
+		token, renew := s.peek(refused)
+		if token != "" && !renew {
 			return token, nil
 		}
-		return s.logIn()
+		fresh, err := s.logIn()
+		if err != nil && token != "" {
+			// Nobody waits for this renewal, so nobody else would tell.
+			s.log.Warn("token not renewed, the old one still holds", slog.Any("error", loginError(err)))
+		}
+		return fresh, err
 	})
 }
 
@@ -262,8 +271,7 @@ func (s *session) logIn() (string, error) {
 	now := time.Now()
 	if err != nil {
 		s.renewAt = now.Add(renewPause)
-		s.log.Warn("login failed", slog.Any("error", loginError(err)))
-		return "", err
+		return "", err //nolint:wrapcheck // loginError makes one form of all that sources return
 	}
 	s.token, s.renewAt, s.expireAt = token.AccessToken, time.Time{}, time.Time{}
 	if !token.Expiry.IsZero() {
@@ -345,7 +353,7 @@ func (a answer) checkToken() error {
 		}
 	}
 	e := a.failure(opLogin, Identity, false)
-	if e.Kind != Transient || a.status <= 399 || said.oauth != "" {
+	if e.Kind != Transient || a.status <= 399 {
 		// Whatever the number: the endpoint was reached and gives no token.
 		e.Kind, e.Err = Denied, loginAdvice(said.oauth)
 	}

@@ -76,13 +76,13 @@ func (c Config) validate() error {
 	_, urlErr := parseBaseURL(c.BaseURL)
 	faults := []error{urlErr}
 	if c.Login == nil {
-		faults = append(faults, errors.New("Login is missing: give ClientCredentials or a PersonalAccessToken"))
+		faults = append(faults, errors.New("no Login: give ClientCredentials or a PersonalAccessToken"))
 	}
 	if strings.ContainsAny(c.Tenant, "\r\n") {
-		faults = append(faults, fmt.Errorf("Tenant %q holds a line break: give the tenant's name alone", c.Tenant))
+		faults = append(faults, fmt.Errorf("line break in Tenant %q: give the tenant's name alone", c.Tenant))
 	}
 	if c.Timeout < 0 {
-		faults = append(faults, fmt.Errorf("Timeout %s is negative: give a positive time or 0 for %s", c.Timeout, defaultTimeout))
+		faults = append(faults, fmt.Errorf("negative Timeout %s: give a positive time, or 0 for %s", c.Timeout, defaultTimeout))
 	}
 	if c.RootCAs != nil && c.Transport != nil {
 		faults = append(faults, errors.New("RootCAs and Transport are both set: put the authorities into the transport's TLS configuration"))
@@ -207,16 +207,15 @@ func (c *Client) noteClock(header http.Header) {
 func newTransport(roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:   10 * time.Second,
-		ForceAttemptHTTP2:     true,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
-		MaxIdleConns:          512,
-		MaxIdleConnsPerHost:   256,
-		IdleConnTimeout:       30 * time.Second,
-		ExpectContinueTimeout: time.Second,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+		MaxIdleConns:        512,
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     30 * time.Second,
 	}
 }
 
@@ -312,13 +311,15 @@ func (c *Client) exchange(ctx context.Context, cl call, folderID int64, token st
 	defer resp.Body.Close() //nolint:errcheck // the answer has been read, or its error is told
 	a, err := read(resp)
 	if err != nil {
-		lost := a.nonsense(cl.op, cl.class, cl.write(), c.lost(ctx, limited, err))
-		lost.Message, lost.Err = "", c.lost(ctx, limited, err)
-		return lost
+		return &Error{
+			Op: cl.op, Kind: unknownKind(cl.write()), Class: cl.class, StatusCode: a.status, Err: c.lost(ctx, limited, err),
+		}
 	}
 	c.log.LogAttrs(ctx, slog.LevelDebug, "orchestrator answered",
 		slog.String("op", cl.op), slog.Int("status", a.status), slog.Int("bytes", len(a.body)))
-	c.noteClock(a.header)
+	if a.isJSON() { // else a proxy's, with a clock of its own
+		c.noteClock(a.header)
+	}
 	return a.check(cl)
 }
 

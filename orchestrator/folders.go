@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	opFolder     = "look up folder"
-	maxTop       = 1000 // entries a page holds at most, for most listings
-	topToBeSure  = 2    // enough to see that a name is not the only one
-	folderAdvice = "check the spelling, that the application or user behind the login is assigned to the folder, and that it may read folders (scope OR.Folders.Read)"
+	opFolder       = "look up folder"
+	maxTop         = 1000 // entries a page holds at most, for most listings
+	enoughToBeSure = 2    // enough to see that a name is not the only one
+	folderAdvice   = "check the spelling, that the application or user behind the login is assigned to the folder, and that it may read folders (scope OR.Folders.Read)"
 )
 
 // FolderRef names a folder. Exactly one member is set; a key is the best, since
@@ -127,7 +127,7 @@ func (c *Client) findFolder(ctx context.Context, ref FolderRef) (Folder, error) 
 }
 
 func (c *Client) findFolderByPath(ctx context.Context, path string) (Folder, error) {
-	q := Query{Filter: Eq("FullyQualifiedName", path), Top: topToBeSure}
+	q := Query{Filter: Eq("FullyQualifiedName", path), Limit: enoughToBeSure}
 	folder, err := theOne(c.Folders(ctx, q), path, func(f Folder) string { return f.FullyQualifiedName })
 	return folder, namedError(err, opFolder, "folder", path, folderAdvice)
 }

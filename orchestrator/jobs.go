@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"slices"
@@ -55,7 +56,7 @@ func (s StartInfo) validate() error {
 	case s.ReleaseKey == "" && s.ReleaseName == "":
 		return errors.New("ReleaseKey and ReleaseName are empty: give one, see ReleaseByName")
 	case s.BatchExecutionKey != "" && !isGUID(s.BatchExecutionKey):
-		return errors.New("BatchExecutionKey is no GUID: give one like db4528cc-7a3d-44f0-9df9-781fc07e9d8d")
+		return fmt.Errorf("BatchExecutionKey %q is no GUID: give one like db4528cc-7a3d-44f0-9df9-781fc07e9d8d", s.BatchExecutionKey)
 	}
 	return validateExtra(s.Extra)
 }

@@ -86,9 +86,9 @@ func validateExtra(members map[string]json.RawMessage) error {
 	for name, value := range members {
 		switch {
 		case name == "":
-			return errors.New("Extra has a member without a name: name it")
+			return errors.New("member without a name in Extra: name it")
 		case !json.Valid(value):
-			return fmt.Errorf("Extra member %q is not valid JSON: text needs quotes", name)
+			return fmt.Errorf("member %q of Extra is not valid JSON: text needs quotes", name)
 		}
 	}
 	return nil

@@ -138,7 +138,7 @@ func (d QueueItemData) sizeHint() int {
 func (c *Client) AddQueueItem(ctx context.Context, folder Folder, item QueueItemData) (QueueItem, error) {
 	const op = "add queue item"
 	if item.Name == "" {
-		return QueueItem{}, rejected(op, Writes, errors.New("Name is empty: give the queue's name"), "")
+		return QueueItem{}, rejected(op, Writes, errors.New("empty Name: give the queue's name"), "")
 	}
 	if err := item.validate(); err != nil {
 		return QueueItem{}, rejected(op, Writes, err, "")
@@ -198,10 +198,10 @@ func (r BulkAddQueueItemsRequest) commitType() CommitType {
 
 func (r BulkAddQueueItemsRequest) validate() error {
 	if r.QueueName == "" {
-		return errors.New("QueueName is empty: give the queue's name")
+		return errors.New("empty QueueName: give the queue's name")
 	}
 	if len(r.QueueItems) == 0 {
-		return errors.New("QueueItems is empty: give at least one item")
+		return errors.New("no QueueItems: give at least one item")
 	}
 	for i, item := range r.QueueItems {
 		if err := item.validate(); err != nil {

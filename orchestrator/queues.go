@@ -36,7 +36,7 @@ type QueueDefinition struct {
 // "Queue definitions" of UiPath's API guide.
 func (c *Client) QueueDefinitionByName(ctx context.Context, folder Folder, name string) (QueueDefinition, error) {
 	return c.queues.get(ctx, opQueue, nameKey(folder, name), func(ctx context.Context) (QueueDefinition, error) {
-		q := Query{Filter: Eq("Name", name), Top: topToBeSure}
+		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
 		queue, err := theOne(c.QueueDefinitions(ctx, folder, q), name, func(d QueueDefinition) string { return d.Name })
 		return queue, namedError(err, opQueue, "queue", name,
 			"check the name, that the queue is in this folder, and that the login may read queues (scope OR.Queues)")

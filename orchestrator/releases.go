@@ -39,7 +39,7 @@ type ReleaseArguments struct {
 // ErrNotFound. It follows the page "Releases" of UiPath's API guide.
 func (c *Client) ReleaseByName(ctx context.Context, folder Folder, name string) (Release, error) {
 	return c.releases.get(ctx, opRelease, nameKey(folder, name), func(ctx context.Context) (Release, error) {
-		q := Query{Filter: Eq("Name", name), Top: topToBeSure}
+		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
 		release, err := theOne(c.Releases(ctx, folder, q), name, func(r Release) string { return r.Name })
 		return release, namedError(err, opRelease, "process", name,
 			"check the name, that the process is in this folder, and that the login may read processes (scope OR.Execution)")
