@@ -40,7 +40,7 @@ func (l *ledger) probe(ctx context.Context) error {
 }
 
 func (l *ledger) probeConditions(ctx context.Context) error {
-	claim, outcome := l.probeSubject(), l.topology.subject("outcomes", "-", "-", "probe", "-", nuid.Next(), string(StageFinal))
+	claim, outcome := l.probeSubject(), l.probeSubject() // both among the claims, where no subscriber takes them for news
 	put := func(subject, guard string, expect uint64) *write {
 		return &write{subject: subject, guard: guard, expect: expect, data: []byte("{}"), ttl: probeTTL}
 	}
