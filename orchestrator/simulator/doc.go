@@ -24,7 +24,7 @@
 //
 // # How a call passes through
 //
-//	authenticate → folder → validate → fault before → latency → hold before → effect → hold after → fault after → answer
+//	authenticate → folder → validate → latency → fault before → hold before → effect → hold after → fault after → answer
 //
 // A call that is found wrong gets its error and is never struck by a fault. The effect happens under one lock, as a
 // whole or not at all.
