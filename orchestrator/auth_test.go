@@ -218,7 +218,7 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
-		id := &identity{life: 3600, fail: func(w http.ResponseWriter) { w.WriteHeader(500) }}
+		id := &identity{life: 3600, fail: func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }}
 		client := id.client(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
 		if _, err := client.Job(t.Context(), testFolder, 5); err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 		time.Sleep(4 * time.Minute) // now the old one is over
 		_, err := client.Job(t.Context(), testFolder, 5)
 		e := asError(t, err, Transient)
-		if e.Class != Identity || e.StatusCode != 500 || e.Op != "get job: log in" {
+		if e.Class != Identity || e.StatusCode != http.StatusInternalServerError || e.Op != "get job: log in" {
 			t.Errorf("got %+v", e)
 		}
 		id.failing.Store(false)
@@ -410,7 +410,7 @@ func TestTokenEndpointThatCannotBeReached(t *testing.T) {
 				return nil, r.Context().Err()
 			},
 			"unexpected EOF": func(*http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader("{"), cutReader{}))}, nil
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.MultiReader(strings.NewReader("{"), cutReader{}))}, nil
 			},
 		} {
 			client := newTestClient(t, nil, func(c *Config) { c.Login, c.Transport = testCredentials, transport })

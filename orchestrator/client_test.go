@@ -38,8 +38,10 @@ func TestConfigFaultsNameFieldValueAndMend(t *testing.T) {
 		"tenant":              {func(c *Config) { c.Tenant = "a\r\nX: y" }, []string{`line break in Tenant "a\r\nX: y"`}},
 		"timeout":             {func(c *Config) { c.Timeout = -time.Second }, []string{"negative Timeout -1s: give"}},
 		"roots and transport": {func(c *Config) { c.RootCAs, c.Transport = x509.NewCertPool(), http.DefaultTransport }, []string{"RootCAs and Transport"}},
-		"credentials": {func(c *Config) { c.Login = ClientCredentials{Scopes: []string{"offline_access"}} },
-			[]string{"empty ClientID: give", "empty ClientSecret: give", `"offline_access" in Scopes: leave it out`}},
+		"credentials": {
+			func(c *Config) { c.Login = ClientCredentials{Scopes: []string{"offline_access"}} },
+			[]string{"empty ClientID: give", "empty ClientSecret: give", `"offline_access" in Scopes: leave it out`},
+		},
 		"token url":      {func(c *Config) { c.BaseURL = "https://host/x"; c.Login = testCredentials }, []string{"give the address that ends in /connect/token"}},
 		"token":          {func(c *Config) { c.Login = PersonalAccessToken("") }, []string{"empty PersonalAccessToken"}},
 		"token and more": {func(c *Config) { c.Login = PersonalAccessToken("rt_x\n") }, []string{"give the token alone"}},
@@ -97,11 +99,11 @@ func TestNonsenseAnswers(t *testing.T) {
 		want   string
 	}{
 		"html":      {func(w http.ResponseWriter) { replyHTML(w, 200, htmlLogin) }, "200 OK with text/html instead of JSON"},
-		"no body":   {func(w http.ResponseWriter) { w.WriteHeader(204) }, "204 No Content with an empty body"},
+		"no body":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, "204 No Content with an empty body"},
 		"no member": {func(w http.ResponseWriter) { reply(w, 201, `{}`) }, "201 Created with JSON that lacks"},
 		"redirect": {func(w http.ResponseWriter) {
 			w.Header().Set("Location", "https://other.example/login?token=abc")
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, "307 Temporary Redirect to https://other.example/login instead of an answer"},
 	}
 	for name, test := range tests {
@@ -135,19 +137,19 @@ func TestWhatWasSent(t *testing.T) {
 		want   Kind
 	}{
 		"nobody listens":          {listen: false, want: Transient},
-		"cut after the request":   {listen: true, serve: func(c net.Conn) { readRequest(c); c.Close() }, want: Uncertain},
-		"answer that is not HTTP": {listen: true, serve: func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "hello\n\n"); c.Close() }, want: Uncertain},
+		"cut after the request":   {listen: true, serve: func(c net.Conn) { readRequest(c); _ = c.Close() }, want: Uncertain},
+		"answer that is not HTTP": {listen: true, serve: func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "hello\n\n"); _ = c.Close() }, want: Uncertain},
 		"answer that breaks off": {listen: true, serve: func(c net.Conn) {
 			readRequest(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{")
-			c.Close()
+			_ = c.Close()
 		}, want: Uncertain},
 		"error that breaks off": {listen: true, serve: func(c net.Conn) {
 			readRequest(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 409 Conflict\r\nContent-Length: 99\r\n\r\n{")
-			c.Close()
+			_ = c.Close()
 		}, want: Uncertain},
-		"answers after the timeout": {listen: true, serve: func(c net.Conn) { readRequest(c); _, _ = io.Copy(io.Discard, c); c.Close() }, want: Uncertain},
+		"answers after the timeout": {listen: true, serve: func(c net.Conn) { readRequest(c); _, _ = io.Copy(io.Discard, c); _ = c.Close() }, want: Uncertain},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -166,7 +168,7 @@ func TestWhatWasSent(t *testing.T) {
 				t.Errorf("the address is in %q", e)
 			}
 			_, err = client.Job(t.Context(), testFolder, 5)
-			asError(t, err, Transient)
+			wantKind(t, err, Transient)
 		})
 	}
 }
@@ -187,7 +189,7 @@ func serve(t *testing.T, listen bool, handle func(net.Conn)) string {
 		t.Fatal(err)
 	}
 	if !listen {
-		listener.Close()
+		_ = listener.Close()
 		return listener.Addr().String()
 	}
 	done := make(chan struct{})
@@ -202,7 +204,7 @@ func serve(t *testing.T, listen bool, handle func(net.Conn)) string {
 		}
 	}()
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		<-done
 	})
 	return listener.Addr().String()
@@ -266,7 +268,7 @@ func TestHTTP2Refusals(t *testing.T) {
 			defer certified.Close()
 			address := serve(t, true, func(raw net.Conn) {
 				conn := tls.Server(raw, &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12})
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				refuseHTTP2(conn, &requests, test.refuse)
 			})
 			roots := x509.NewCertPool()
@@ -279,7 +281,7 @@ func TestHTTP2Refusals(t *testing.T) {
 			}
 			defer client.CloseIdleConnections()
 			_, err = client.StartJobs(t.Context(), testFolder, StartInfo{ReleaseKey: "r"})
-			asError(t, err, test.want)
+			wantKind(t, err, test.want)
 			if got := requests.Load(); got != 1 {
 				t.Errorf("got %d requests, want 1", got)
 			}

@@ -14,19 +14,19 @@ import (
 type Kind int
 
 const (
-	// Transient: surely not done, worth another try. A refused connection, an
+	// Transient is surely not done, worth another try. A refused connection, an
 	// unknown host, 429, a token endpoint that is down; and for reads every
 	// network failure, every 5xx and every answer that cannot be understood.
 	Transient Kind = iota + 1
-	// Uncertain: a write that may or may not have been done. The request was
+	// Uncertain is a write that may or may not have been done. The request was
 	// sent and no usable answer came back: a timeout, a cut connection, 408,
 	// any 5xx, a redirect, or a 2xx that is not the JSON it should be.
 	Uncertain
-	// Duplicate: the queue enforces unique references and has this one already.
+	// Duplicate says that the queue enforces unique references and has this one already.
 	Duplicate
-	// Rejected: this request can never work, others may.
+	// Rejected says that this request can never work, others may.
 	Rejected
-	// Denied: nobody's request works with this configuration: a refused login,
+	// Denied says that nobody's request works with this configuration: a refused login,
 	// a missing permission, an address behind which there is no Orchestrator.
 	Denied
 )
@@ -143,7 +143,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes errors.Is find ErrNotFound and ErrDuplicateReference.
 func (e *Error) Is(target error) bool {
-	switch target { //nolint:errorlint // sentinels are compared, not unwrapped, in an Is method
+	switch target {
 	case ErrNotFound:
 		return e.Kind == Rejected && (e.StatusCode == http.StatusNotFound || e.Code == codeItemNotFound)
 	case ErrDuplicateReference:

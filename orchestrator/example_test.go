@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"net/http/httptest"
 
@@ -25,7 +24,7 @@ func newExampleServer() *httptest.Server {
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprint(w, answer)
+			_, _ = fmt.Fprint(w, answer)
 		})
 	}
 	return httptest.NewServer(mux)
@@ -41,16 +40,19 @@ func ExampleClient_StartJobs() {
 		Login:   orchestrator.ClientCredentials{ClientID: "app", ClientSecret: "secret"},
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer client.CloseIdleConnections()
 	folder, err := client.Folder(ctx, orchestrator.FolderRef{Path: "Finance"})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	release, err := client.ReleaseByName(ctx, folder, "Pay invoices")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	jobs, err := client.StartJobs(ctx, folder, orchestrator.StartInfo{
 		ReleaseKey:     release.Key,
@@ -60,10 +62,11 @@ func ExampleClient_StartJobs() {
 		Reference:      "run-7",
 	})
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Uncertain {
-		log.Fatal("look for a job with this Reference before another try")
+		fmt.Println("look for a job with this Reference before another try")
 	}
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(jobs[0].ID, jobs[0].State, jobs[0].Reference)
 	// Output: 12287 Pending run-7
@@ -79,12 +82,14 @@ func ExampleClient_BulkAddQueueItems() {
 		Login:   orchestrator.PersonalAccessToken("rt_example"),
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer client.CloseIdleConnections()
 	folder, err := client.Folder(ctx, orchestrator.FolderRef{Path: "Finance"})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	answer, err := client.BulkAddQueueItems(ctx, folder, orchestrator.BulkAddQueueItemsRequest{
 		QueueName:  "Invoices",
@@ -95,7 +100,8 @@ func ExampleClient_BulkAddQueueItems() {
 		},
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	for _, failed := range answer.FailedItems {
 		fmt.Println("item", *failed.Ordinal, failed.ErrorCode)

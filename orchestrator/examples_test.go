@@ -332,7 +332,7 @@ func meansAddedItem(t *testing.T, e example) {
 		t.Errorf("got %+v, %v", added, err)
 	}
 	_, err := newTestClient(t, answers(e.status(), string(e.Response.Body))).AddQueueItem(t.Context(), Folder{}, item)
-	asError(t, err, Uncertain)
+	wantKind(t, err, Uncertain)
 }
 
 func meansBulkRequest(t *testing.T, e example) {

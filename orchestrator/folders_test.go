@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,11 +27,13 @@ func TestFolderLookups(t *testing.T) {
 		body   string
 	}{
 		"path": {
-			FolderRef{Path: "Finance/Invoices"}, "/odata/Folders", "FullyQualifiedName eq 'Finance/Invoices'",
+			FolderRef{Path: "Finance/Invoices"},
+			"/odata/Folders", "FullyQualifiedName eq 'Finance/Invoices'",
 			`{"@odata.count":1,"value":[` + entity + `]}`,
 		},
 		"path in another case": {
-			FolderRef{Path: "finance/invoices"}, "/odata/Folders", "FullyQualifiedName eq 'finance/invoices'",
+			FolderRef{Path: "finance/invoices"},
+			"/odata/Folders", "FullyQualifiedName eq 'finance/invoices'",
 			`{"value":[` + entity + `]}`,
 		},
 		"key": {FolderRef{Key: folderKey}, "/odata/Folders/UiPath.Server.Configuration.OData.GetByKey(identifier=" + folderKey + ")", "", entity},
@@ -162,7 +165,6 @@ func TestManyCallersShareOneLookup(t *testing.T) {
 // movingServer knows one folder by its present id alone.
 type movingServer struct {
 	id      atomic.Int64
-	keys    bool // the version knows folder keys
 	lookups atomic.Int32
 	refused atomic.Int32
 	broken  atomic.Bool // folders cannot be looked up
@@ -182,7 +184,7 @@ func (s *movingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.lookups.Add(1)
 		reply(w, 200, fmt.Sprintf(`{"value":[{"Id":%d,"FullyQualifiedName":"Finance"}]}`, id))
 	default:
-		if r.Header.Get("X-UIPATH-OrganizationUnitId") != fmt.Sprint(id) {
+		if r.Header.Get("X-UIPATH-OrganizationUnitId") != strconv.FormatInt(id, 10) {
 			s.refused.Add(1)
 			reply(w, 400, `{"message":"Folder does not exist or the user does not have access to the folder.","errorCode":1100}`)
 			return

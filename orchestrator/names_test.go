@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -94,14 +95,11 @@ func TestLookupByName(t *testing.T) {
 }
 
 func listOf(names []string) string {
-	list := ""
+	entries := make([]string, len(names))
 	for i, name := range names {
-		if i > 0 {
-			list += ","
-		}
-		list += fmt.Sprintf(`{"Id":%d,"Key":"k%d","Name":%q}`, i+1, i+1, name)
+		entries[i] = fmt.Sprintf(`{"Id":%d,"Key":"k%d","Name":%q}`, i+1, i+1, name)
 	}
-	return `{"value":[` + list + `]}`
+	return `{"value":[` + strings.Join(entries, ",") + `]}`
 }
 
 func TestNothingFoundIsNotRemembered(t *testing.T) {
@@ -112,7 +110,7 @@ func TestNothingFoundIsNotRemembered(t *testing.T) {
 			var found []string
 			client := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, listOf(found)) })
 			_, err := kind.find(client, t.Context(), "Invoices")
-			asError(t, err, Rejected)
+			wantKind(t, err, Rejected)
 			found = []string{"Invoices"}
 			if _, err := kind.find(client, t.Context(), "Invoices"); err != nil {
 				t.Errorf("after it was made: %v", err)

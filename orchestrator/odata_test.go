@@ -130,7 +130,10 @@ func TestListCanBeLeft(t *testing.T) {
 	t.Parallel()
 	server := &listServer{total: 500, limit: 1000, counts: true}
 	client := newTestClient(t, server.ServeHTTP)
-	for range client.Jobs(t.Context(), testFolder, Query{}) {
+	for job, err := range client.Jobs(t.Context(), testFolder, Query{}) {
+		if job.ID != 1 || err != nil {
+			t.Errorf("got %d, %v", job.ID, err)
+		}
 		break
 	}
 	if diff := cmp.Diff([]string{"top 1000 skip "}, server.queries); diff != "" {

@@ -171,15 +171,18 @@ func TestBulkAddQueueItems(t *testing.T) {
 			`{"Success":false,"Message":"m","FailedItems":[{"Ordinal":3,"ErrorCode":"DuplicateReference","ErrorMessage":"dup"},{"Ordinal":1,"ErrorCode":1016,"ErrorMessage":null}]}`,
 			response{Message: "m", FailedItems: []FailedQueueItem{
 				{Ordinal: new(3), ErrorCode: "DuplicateReference", ErrorMessage: "dup"}, {Ordinal: new(1), ErrorCode: "1016"},
-			}}, "",
+			}},
+			"",
 		},
 		"offenders unknown": {
 			`{"Success":false,"FailedItems":[{"Ordinal":null,"ErrorCode":"Unknown"},{"ErrorCode":"Unknown"}]}`,
-			response{FailedItems: []FailedQueueItem{{ErrorCode: "Unknown"}, {ErrorCode: "Unknown"}}}, "",
+			response{FailedItems: []FailedQueueItem{{ErrorCode: "Unknown"}, {ErrorCode: "Unknown"}}},
+			"",
 		},
 		"success with failures": {
 			`{"Success":true,"FailedItems":[{"Ordinal":2,"ErrorCode":"DuplicateReference","ErrorMessage":"dup"}]}`,
-			response{Success: true, FailedItems: []FailedQueueItem{{Ordinal: new(2), ErrorCode: "DuplicateReference", ErrorMessage: "dup"}}}, "",
+			response{Success: true, FailedItems: []FailedQueueItem{{Ordinal: new(2), ErrorCode: "DuplicateReference", ErrorMessage: "dup"}}},
+			"",
 		},
 		"no Success":          {`{"FailedItems":[]}`, response{}, "lacks Success"},
 		"Success null":        {`{"Success":null,"FailedItems":[]}`, response{}, "lacks Success"},

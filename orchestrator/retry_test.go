@@ -54,7 +54,7 @@ func TestRepeats(t *testing.T) {
 		"429": {tooMany, 4, 4},
 		"no healthy upstream": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = w.Write([]byte("no healthy upstream"))
 		}, 4, 4},
 		"503":             {answers(503, `{"message":"busy"}`), 4, 1},
@@ -193,7 +193,7 @@ func TestPausesGrowAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flaky{failures: 1000, fail: answers(500, `{}`)}
 		_, err := flakyClient(t, f).Job(t.Context(), testFolder, 5)
-		asError(t, err, Transient)
+		wantKind(t, err, Transient)
 		if took := time.Since(f.first); took > time.Minute || took < 40*time.Second {
 			t.Errorf("gave up after %s, want a little under RetryFor", took)
 		}
@@ -216,7 +216,7 @@ func TestCanceledWhileWaiting(t *testing.T) {
 		f := &flaky{failures: 100, fail: withAfter("30", tooMany)}
 		_, err := flakyClient(t, f).StartJobs(ctx, testFolder, StartInfo{ReleaseKey: "r"})
 		e := asError(t, err, Transient)
-		if !errors.Is(e, context.Canceled) || e.StatusCode != 429 {
+		if !errors.Is(e, context.Canceled) || e.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("got %v, want the last answer and the context's end", e)
 		}
 		if took := time.Since(f.first); took != 10*time.Second {
@@ -228,7 +228,7 @@ func TestCanceledWhileWaiting(t *testing.T) {
 func TestLoginThatRecoversIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		id := &identity{life: 3600, api: newJob, fail: func(w http.ResponseWriter) { w.WriteHeader(503) }}
+		id := &identity{life: 3600, api: newJob, fail: func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }}
 		id.failing.Store(true)
 		time.AfterFunc(5*time.Second, func() { id.failing.Store(false) })
 		client := id.client(t, func(c *Config) { c.RetryFor = time.Minute })

@@ -25,7 +25,7 @@ type handlerTransport struct{ handler http.Handler }
 func (t handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	done := make(chan *http.Response, 1)
 	go func() {
-		done <- serveHere(t.handler, req)
+		done <- serveHere(t.handler, req) //nolint:bodyclose // the client closes it
 	}()
 	select {
 	case <-req.Context().Done():
@@ -54,7 +54,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 
 // newTestClient logs in with a fixed token and never repeats; change tells what
 // else a test needs.
-func newTestClient(t testing.TB, handler http.HandlerFunc, change ...func(*Config)) *Client {
+func newTestClient(t *testing.T, handler http.HandlerFunc, change ...func(*Config)) *Client {
 	t.Helper()
 	cfg := Config{
 		BaseURL:   testBase,
@@ -118,6 +118,12 @@ func asError(t *testing.T, err error, want Kind) *Error {
 		t.Fatalf("got kind %s (%v), want %s", e.Kind, e, want)
 	}
 	return e
+}
+
+// wantKind is asError for a test that looks no further.
+func wantKind(t *testing.T, err error, want Kind) {
+	t.Helper()
+	_ = asError(t, err, want)
 }
 
 func wantText(t *testing.T, got string, parts ...string) {
