@@ -93,6 +93,10 @@ func (p *pass) check(r *record, start int64) error {
 		r.text, r.fields = string(bytes.TrimSpace(text)), nil
 		return err
 	}
+	if isEmpty(p.sheet.Imported(r.fields)) && !isEmpty(r.fields) {
+		r.fault = &pipeline.InvalidError{Field: "row", Mend: "it was rejected before and not mended; write its values into their columns"}
+		return nil
+	}
 	for i, field := range r.fields {
 		if strings.ContainsRune(field, 0) {
 			r.fault = &pipeline.InvalidError{Field: columns[i].name, Value: field, Mend: "it contains a NUL byte; remove it"}

@@ -15,7 +15,7 @@ import (
 func (s *Sheet) request(key string, fields []string) (pipeline.Request, error) {
 	item, faults := s.item(key, fields)
 	r := pipeline.Request{Key: key, Until: s.opts.Until, NotAfter: s.opts.NotAfter, Item: item}
-	for _, fault := range invalid(r.Validate(s.opts.Lane)) {
+	for _, fault := range Faults(r.Validate(s.opts.Lane)) {
 		named := *fault
 		named.Field = s.columnOf(fault.Field)
 		faults = append(faults, &named)
@@ -144,8 +144,8 @@ func inZone(t time.Time, location *time.Location) (string, error) {
 	return local.Format(time.RFC3339), nil
 }
 
-// invalid takes joined errors apart.
-func invalid(err error) []*pipeline.InvalidError {
+// Faults takes joined errors apart.
+func Faults(err error) []*pipeline.InvalidError {
 	if fault, ok := err.(*pipeline.InvalidError); ok { //nolint:errorlint // taken apart below
 		return []*pipeline.InvalidError{fault}
 	}
@@ -155,7 +155,7 @@ func invalid(err error) []*pipeline.InvalidError {
 	}
 	var faults []*pipeline.InvalidError
 	for _, e := range joined.Unwrap() {
-		faults = append(faults, invalid(e)...)
+		faults = append(faults, Faults(e)...)
 	}
 	return faults
 }

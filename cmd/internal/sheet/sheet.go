@@ -24,6 +24,7 @@ package sheet
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -105,15 +106,16 @@ type Row struct {
 
 // Sheet is an open table.
 type Sheet struct {
-	opts    Options
-	file    io.ReaderAt
-	size    int64
-	start   int64 // past the byte order mark
-	spooled *tempFile
-	comma   rune
-	columns []column
-	sorted  []int // the imported columns by name
-	seen    *occurrences
+	opts     Options
+	file     io.ReaderAt
+	size     int64
+	modified time.Time
+	start    int64 // past the byte order mark
+	spooled  *tempFile
+	comma    rune
+	columns  []column
+	sorted   []int // the imported columns by name
+	seen     *occurrences
 }
 
 // Open reads the header. Input that is not a regular file is copied to a
@@ -134,7 +136,7 @@ func Open(ctx context.Context, file io.Reader, opts Options) (*Sheet, error) {
 func (s *Sheet) attach(ctx context.Context, file io.Reader) error {
 	if f, ok := file.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			s.file, s.size = f, info.Size()
+			s.file, s.size, s.modified = f, info.Size(), info.ModTime()
 			return nil
 		}
 	}
@@ -320,7 +322,26 @@ func (s *Sheet) Rows() iter.Seq2[Row, error] {
 				return
 			}
 		}
+		if err := s.unchanged(); err != nil {
+			yield(Row{}, err)
+		}
 	}
+}
+
+// unchanged makes sure that both readings saw the same file.
+func (s *Sheet) unchanged() error {
+	f, ok := s.file.(*os.File)
+	if !ok {
+		return nil // our own copy
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read the file: %w", err)
+	}
+	if info.Size() != s.size || !info.ModTime().Equal(s.modified) {
+		return errors.New("the file was changed while it was read; run this again when it is complete, it adds the rest")
+	}
+	return nil
 }
 
 // records gives what stands below the header.
@@ -374,12 +395,53 @@ func (s *Sheet) row(r record) (Row, error) {
 // isBlank reports whether every value is empty: spreadsheets leave such rows
 // at the end.
 func (r record) isBlank() bool {
-	for _, field := range r.fields {
+	return r.fault == nil && isEmpty(r.fields)
+}
+
+func isEmpty(fields []string) bool {
+	for _, field := range fields {
 		if field != "" {
 			return false
 		}
 	}
-	return r.fault == nil
+	return true
+}
+
+// Imported gives the values of a row, or of the header, that are not left out:
+// empty ones for a row that could not be taken apart.
+func (s *Sheet) Imported(fields []string) []string {
+	var imported []string
+	for i, c := range s.columns {
+		switch {
+		case c.role == roleIgnored:
+		case fields == nil:
+			imported = append(imported, "")
+		default:
+			imported = append(imported, fields[i])
+		}
+	}
+	return imported
+}
+
+// Writer returns a writer of the same form of CSV as the sheet's.
+func (s *Sheet) Writer(w io.Writer) (*csv.Writer, error) {
+	if s.start > 0 {
+		if _, err := w.Write(bomUTF8); err != nil {
+			return nil, fmt.Errorf("write the byte order mark: %w", err)
+		}
+	}
+	out := csv.NewWriter(w)
+	out.Comma = s.comma
+	return out, nil
+}
+
+// KeyColumn names the column that the keys come from; empty if they come from
+// the content.
+func (s *Sheet) KeyColumn() string {
+	if i := s.keyColumn(); i >= 0 {
+		return s.columns[i].name
+	}
+	return ""
 }
 
 func isUTF8(fields []string) bool {

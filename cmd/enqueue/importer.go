@@ -1,0 +1,293 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/sheet"
+	"waybill/pipeline"
+)
+
+const (
+	// answerTimeout bounds the wait for JetStream's answer to one request.
+	answerTimeout = 10 * time.Second
+	// batchTimeout bounds a batch, so that an interrupted import ends.
+	batchTimeout = 30 * time.Second
+	// batchBytes bounds a batch in memory, whatever its number of rows.
+	batchBytes = 8 << 20
+	// publishTries is how often requests are sent that were not confirmed:
+	// nobody knows whether they are stored, and a repeat does no harm.
+	publishTries = 3
+)
+
+// importer publishes the rows of a sheet in batches and counts what becomes of
+// them. Without a publisher it only checks them.
+type importer struct {
+	sheet     *sheet.Sheet
+	lane      pipeline.Lane
+	publisher *pipeline.Publisher
+	batch     int
+	rejects   *rejects
+	progress  *progress
+	started   bool // whether the rows have been looked at
+	result    importResult
+
+	rows  []sheet.Row // gathered for the next batch
+	bytes int
+	last  int // the last row that is dealt with
+}
+
+// importResult is how an import went.
+type importResult struct {
+	File     string  `json:"file"`
+	Lane     string  `json:"lane"`
+	DryRun   bool    `json:"dryRun,omitempty"`
+	Complete bool    `json:"complete"` // the whole file was read
+	Read     int     `json:"read"`
+	Added    int     `json:"added"`        // stored, or in a dry run: would be
+	Known    int     `json:"alreadyKnown"` // handed in before
+	Rejected int     `json:"rejected"`
+	Rejects  string  `json:"rejects,omitempty"` // the file of rejected rows
+	Seconds  float64 `json:"seconds"`
+
+	shown []string // the first rejects, for people
+	warn  string
+}
+
+// run imports the file. A context that ends stops it between two batches: what
+// was published is published, and the error says how far it came.
+func (i *importer) run(ctx context.Context) error {
+	begin := time.Now()
+	defer i.progress.stop()
+	if err := i.sheet.Index(ctx, i.progress.checked); err != nil {
+		if errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return fmt.Errorf("interrupted before any row was added: %w", err)
+		}
+		return err //nolint:wrapcheck // explained by the caller
+	}
+	i.started = true
+	err := i.importRows(ctx)
+	err = errors.Join(err, i.rejects.close())
+	i.result.Seconds = time.Since(begin).Seconds()
+	if err != nil {
+		return err
+	}
+	i.result.Complete = true
+	if i.result.Rejected > 0 {
+		return cli.Errorf(cli.ExitRejects, "%d of %d rows were rejected; mend them in %s and import that file", i.result.Rejected, i.result.Read, i.result.Rejects)
+	}
+	return nil
+}
+
+func (i *importer) importRows(ctx context.Context) error {
+	for row, err := range i.sheet.Rows() {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted behind row %d; run it again, it adds the rest: %w", i.last, context.Cause(ctx))
+		}
+		if err != nil {
+			return i.breakOff(ctx, err)
+		}
+		if err := i.take(ctx, row); err != nil {
+			return err
+		}
+		i.progress.read(row.End, &i.result)
+	}
+	return i.flush(ctx)
+}
+
+// breakOff publishes what stands before the place where the file breaks.
+func (i *importer) breakOff(ctx context.Context, broken error) error {
+	if err := i.flush(ctx); err != nil {
+		return errors.Join(broken, err)
+	}
+	if format, ok := errors.AsType[*sheet.FormatError](broken); ok && format.Rest {
+		format.Mend += fmt.Sprintf(". The %d rows before it are done; mend the file and run this again, it adds the rest", i.result.Read)
+	}
+	return broken
+}
+
+// take gathers a row, or rejects it.
+func (i *importer) take(ctx context.Context, row sheet.Row) error {
+	if row.Reference != "" && i.result.warn == "" && row.Err == nil {
+		i.result.warn = fmt.Sprintf("row %d and perhaps others have a Reference, %q, that is not their key: where an answer of Orchestrator's is lost, the item cannot be told from somebody else's and its outcome will be unknown; with --key naming the Reference's column this cannot happen", row.Number, row.Reference)
+	}
+	i.rows = append(i.rows, row)
+	i.bytes += len(row.Request.Item) + len(row.Text)
+	if len(i.rows) < i.batch && i.bytes < batchBytes {
+		return nil
+	}
+	return i.flush(ctx)
+}
+
+// flush deals with the gathered rows. It finishes what it has begun even when
+// the context ends, so that the counts are right.
+func (i *importer) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTimeout)
+	defer cancel()
+	var sound []sheet.Row
+	for _, row := range i.rows {
+		if row.Err != nil {
+			if err := i.reject(row, row.Err); err != nil {
+				return err
+			}
+			continue
+		}
+		sound = append(sound, row)
+	}
+	if err := i.publish(ctx, sound); err != nil {
+		return err
+	}
+	i.result.Read += len(i.rows)
+	if n := len(i.rows); n > 0 {
+		i.last = i.rows[n-1].Number
+	}
+	clear(i.rows)
+	i.rows, i.bytes = i.rows[:0], 0
+	return nil
+}
+
+// publish leaves out what the ledger knows and stores the rest.
+func (i *importer) publish(ctx context.Context, rows []sheet.Row) error {
+	if i.publisher == nil || len(rows) == 0 {
+		i.result.Added += len(rows)
+		return nil
+	}
+	fresh, err := i.unknown(ctx, rows)
+	if err != nil {
+		return err
+	}
+	for try := 1; len(fresh) > 0; try++ {
+		left, err := i.store(ctx, fresh)
+		if err == nil {
+			return nil
+		}
+		if try == publishTries || len(left) == 0 || errors.Is(err, jetstream.ErrNoStreamResponse) {
+			return explain(fmt.Errorf("rows %d to %d: %d are not confirmed; run it again, it adds the rest: %w", rows[0].Number, rows[len(rows)-1].Number, len(left), err))
+		}
+		fresh = left
+		wait(ctx, time.Second)
+	}
+	return nil
+}
+
+// unknown asks the ledger which rows it has not seen. One that it has seen
+// with another content is rejected.
+func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, error) {
+	keys := make([]string, len(rows))
+	for n, row := range rows {
+		keys[n] = row.Request.Key
+	}
+	known, err := i.publisher.Known(ctx, i.lane, keys)
+	if err != nil {
+		return nil, explain(err)
+	}
+	var fresh []sheet.Row
+	for _, row := range rows {
+		k, ok := known[row.Request.Key]
+		if !ok {
+			fresh = append(fresh, row)
+			continue
+		}
+		same, err := isKnown(k, row.Request)
+		switch {
+		case err != nil:
+			return nil, err
+		case same:
+			i.result.Known++
+		default:
+			if err := i.reject(row, keyConflict(cmp.Or(i.sheet.KeyColumn(), "key"), row.Request.Key)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return fresh, nil
+}
+
+// isKnown reports whether the ledger's request of that key is this one.
+func isKnown(k pipeline.KnownKey, r pipeline.Request) (bool, error) {
+	hash, err := payloadHash(r)
+	return hash == k.PayloadHash, err
+}
+
+func keyConflict(field, key string) error {
+	return &pipeline.InvalidError{Field: field, Value: key, Mend: "key_conflict: a request of this key was handed in before and asks for something else; nothing was changed, choose another key"}
+}
+
+// store publishes rows and gives those that were not confirmed.
+func (i *importer) store(ctx context.Context, rows []sheet.Row) (left []sheet.Row, err error) {
+	requests := make([]pipeline.Request, len(rows))
+	for n, row := range rows {
+		requests[n] = row.Request
+	}
+	receipts, err := i.publisher.PublishAll(ctx, i.lane, requests)
+	if err != nil {
+		return rows, err //nolint:wrapcheck // explained by the caller
+	}
+	for n, receipt := range receipts {
+		if receipt.Err == nil {
+			i.result.Added++
+			continue
+		}
+		if _, ok := errors.AsType[*pipeline.InvalidError](receipt.Err); ok {
+			if err := i.reject(rows[n], receipt.Err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		left, err = append(left, rows[n]), receipt.Err
+	}
+	return left, err
+}
+
+// shownRejects is how many rejects are shown to people; all are in the file.
+const shownRejects = 10
+
+func (i *importer) reject(row sheet.Row, reason error) error {
+	i.result.Rejected++
+	i.result.Rejects = i.rejects.path
+	if len(i.result.shown) < shownRejects {
+		i.result.shown = append(i.result.shown, fmt.Sprintf("row %d (line %d): %s", row.Number, row.Line, oneLine(reason)))
+	}
+	return i.rejects.add(row, reason)
+}
+
+// wait pauses until the time is over or the context ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// print gives the result: to people on standard error, to programs on
+// standard output.
+func (r importResult) print(cmd *cobra.Command, format string) error {
+	w := cmd.ErrOrStderr()
+	for _, line := range r.shown {
+		_, _ = fmt.Fprintln(w, line)
+	}
+	if more := r.Rejected - len(r.shown); more > 0 {
+		_, _ = fmt.Fprintf(w, "and %d more, see %s\n", more, r.Rejects)
+	}
+	if r.warn != "" {
+		_, _ = fmt.Fprintln(w, "warning: "+r.warn)
+	}
+	added := "added"
+	if r.DryRun {
+		added = "could be added"
+	}
+	_, _ = fmt.Fprintf(w, "%s: %d rows read, %d %s, %d already known, %d rejected, in %.1f s\n", r.File, r.Read, r.Added, added, r.Known, r.Rejected, r.Seconds)
+	if format == cli.FormatTable {
+		return nil
+	}
+	return cli.PrintOne(cmd.OutOrStdout(), format, nil, r) //nolint:wrapcheck // says all there is to say
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/pflag"
+
+	"waybill/cmd/internal/cli"
+	"waybill/pipeline"
+)
+
+// target is the installation that a command talks to.
+type target struct {
+	nats    cli.NATS
+	logging cli.Logging
+	prefix  string
+}
+
+func (t *target) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&t.prefix, "prefix", environment("WAYBILL_PREFIX", "uipath"), "first token of the installation's subjects (WAYBILL_PREFIX)")
+	t.nats.AddFlags(fs)
+	t.logging.AddFlags(fs)
+}
+
+// session is an open connection to the installation.
+type session struct {
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	topology  pipeline.Topology
+	publisher *pipeline.Publisher
+}
+
+// connect opens a session. As many requests as pending says may be on their
+// way at a time.
+func (t *target) connect(ctx context.Context, stderr io.Writer, pending int) (*session, error) {
+	topology := pipeline.Topology{Prefix: t.prefix}
+	if err := topology.Validate(); err != nil {
+		return nil, explain(err)
+	}
+	t.nats.Logger = t.logging.New(stderr)
+	nc, err := t.nats.Connect(ctx, "enqueue")
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says all there is to say
+	}
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncTimeout(answerTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, explain(err)
+	}
+	return &session{nc: nc, js: js, topology: topology, publisher: pipeline.NewPublisher(js, topology)}, nil
+}
+
+func (s *session) close() { s.nc.Close() }
+
+// lane is where a command's requests go.
+type lane struct {
+	tenant, folder string
+	name           string
+}
+
+// addFlags adds --tenant, --folder and the flag of the name, which is queue or
+// process.
+func (l *lane) addFlags(fs *pflag.FlagSet, name, usage string) {
+	fs.StringVar(&l.name, name, "", usage)
+	fs.StringVar(&l.tenant, "tenant", defaultTenant(), "Orchestrator's tenant (UIPATH_TENANT)")
+	fs.StringVar(&l.folder, "folder", defaultFolder(), `path of the folder, such as Finance/Invoices, or - for the tenant's default (UIPATH_FOLDER_PATH)`)
+}
+
+// of gives the lane for items or for jobs.
+func (l *lane) of(kind pipeline.Kind) (pipeline.Lane, error) {
+	lane := pipeline.Lane{Tenant: l.tenant, Folder: l.folder, Kind: kind, Name: l.name}
+	return lane, explain(lane.Validate())
+}
+
+func defaultTenant() string { return environment("UIPATH_TENANT", cli.DefaultTenant) }
+
+func defaultFolder() string { return environment("UIPATH_FOLDER_PATH", pipeline.DefaultFolder) }
+
+// explain puts an exit code to an error from the pipeline or from NATS.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*pipeline.InvalidError](err); ok {
+		return cli.Errorf(cli.ExitUsage, "%w", err)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return cli.Errorf(cli.ExitUnreachable, "the installation is not there yet; start a worker against this NATS server, it makes the streams: %w", err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return cli.Errorf(cli.ExitUsage, "the NATS server runs without JetStream; start it with -js: %w", err)
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+		return cli.Errorf(cli.ExitUnreachable, "the NATS server does not answer; try again: %w", err)
+	}
+	return err
+}

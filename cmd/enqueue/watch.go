@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"waybill/cmd/internal/cli"
+	"waybill/pipeline"
+)
+
+// watchCommand holds the flags of enqueue watch.
+type watchCommand struct {
+	target  target
+	tenant  string
+	folder  string
+	kind    string
+	queue   string
+	process string
+	key     string
+	status  string
+	all     bool
+	since   time.Duration
+	output  string
+}
+
+func newWatchCommand() *cobra.Command {
+	c := &watchCommand{}
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Follow what becomes of requests",
+		Long: `Follows the outcomes of requests as they come, until Ctrl-C: from now on, or
+from earlier with --all or --since. Without flags that choose, all of them.
+
+A request handed in with --until completed has two: one of stage accepted when
+Orchestrator holds it, and the final one.`,
+		Example: `  enqueue watch
+  enqueue watch --queue Invoices --status rejected --all
+  enqueue watch --key INV-42 --all -o json
+  enqueue watch --since 1h -o jsonl | jq .error.message`,
+		Args: cobra.NoArgs,
+		RunE: c.run,
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&c.queue, "queue", "", "items of this queue only")
+	fs.StringVar(&c.process, "process", "", "jobs of this process only")
+	cli.ChoiceFlag(fs, &c.kind, "kind", "", "", []string{string(pipeline.KindItem), string(pipeline.KindJob)}, "items or jobs only")
+	fs.StringVar(&c.key, "key", "", "this key only")
+	cli.ChoiceFlag(fs, &c.status, "status", "", "", []string{"accepted", "succeeded", "failed", "rejected", "expired", "canceled", "unknown"}, "this status only")
+	fs.StringVar(&c.tenant, "tenant", "", "this tenant only")
+	fs.StringVar(&c.folder, "folder", "", "this folder only, by its path")
+	fs.BoolVar(&c.all, "all", false, "begin with the oldest outcome there is")
+	fs.DurationVar(&c.since, "since", 0, "begin with outcomes of that age, such as 1h")
+	cli.OutputFlag(fs, &c.output, cli.FormatTable)
+	c.target.addFlags(fs)
+	cmd.MarkFlagsMutuallyExclusive("queue", "process")
+	cmd.MarkFlagsMutuallyExclusive("all", "since")
+	return cmd
+}
+
+func (c *watchCommand) run(cmd *cobra.Command, _ []string) error {
+	filter, err := c.filter()
+	if err != nil {
+		return err
+	}
+	s, err := c.target.connect(cmd.Context(), cmd.ErrOrStderr(), 1)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := c.spell(cmd, s, &filter); err != nil {
+		return err
+	}
+	ready := func() { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "watching, Ctrl-C ends it") }
+	outcomes := withoutRepeats(pipeline.Watch(cmd.Context(), s.js, s.topology, filter, ready))
+	return explain(cli.PrintAll(cmd.OutOrStdout(), c.output, outcomeColumns, outcomes))
+}
+
+func (c *watchCommand) filter() (pipeline.OutcomeFilter, error) {
+	f := pipeline.OutcomeFilter{Tenant: c.tenant, Folder: c.folder, Kind: pipeline.Kind(c.kind), Name: c.queue + c.process, Key: c.key, Status: pipeline.Status(c.status), All: c.all}
+	named := map[bool]pipeline.Kind{c.queue != "": pipeline.KindItem, c.process != "": pipeline.KindJob}[true]
+	if named != "" {
+		if f.Kind != "" && f.Kind != named {
+			return f, cli.Errorf(cli.ExitUsage, "--kind %s does not fit the other flags: a queue has items, a process has jobs", c.kind)
+		}
+		f.Kind = named
+	}
+	if c.since < 0 {
+		return f, cli.Errorf(cli.ExitUsage, "--since %v: give an age, such as 1h", c.since)
+	}
+	if c.since > 0 {
+		f.Since = time.Now().Add(-c.since)
+	}
+	return f, nil
+}
+
+// spell writes the filter's lane as Orchestrator spells it, by which outcomes
+// are filed.
+func (c *watchCommand) spell(cmd *cobra.Command, s *session, f *pipeline.OutcomeFilter) error {
+	if f.Name == "" {
+		if f.Folder == pipeline.DefaultFolder {
+			return cli.Errorf(cli.ExitUsage, "--folder -: which folder that is depends on the queue or process; name one, or give the folder's path")
+		}
+		return nil
+	}
+	typed := lane{tenant: cmp.Or(f.Tenant, defaultTenant()), folder: cmp.Or(f.Folder, defaultFolder()), name: f.Name}
+	lane, err := typed.of(f.Kind)
+	if err != nil {
+		return err
+	}
+	canonical, err := s.publisher.Canonical(cmd.Context(), lane)
+	if errors.Is(err, pipeline.ErrLaneUnknown) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no worker has served %s yet: make sure that it is spelled as in Orchestrator\n", lane)
+		return nil
+	}
+	if err != nil {
+		return explain(err)
+	}
+	f.Name = canonical.Name
+	if f.Folder != "" {
+		f.Folder = canonical.Folder
+	}
+	return nil
+}
+
+// withoutRepeats drops outcomes that came before. It remembers the last many,
+// which is enough: a repeat follows soon.
+func withoutRepeats(outcomes iter.Seq2[pipeline.Outcome, error]) iter.Seq2[pipeline.Outcome, error] {
+	type id struct {
+		lane       pipeline.Lane
+		key        string
+		generation int
+		stage      pipeline.Stage
+	}
+	const many = 10_000
+	return func(yield func(pipeline.Outcome, error) bool) {
+		recent, before := map[id]bool{}, map[id]bool{}
+		for o, err := range outcomes {
+			this := id{o.Lane(), o.Key, o.Generation, o.Stage}
+			if err == nil && (recent[this] || before[this]) {
+				continue
+			}
+			if recent[this] = true; len(recent) == many {
+				recent, before = map[id]bool{}, recent
+			}
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+}
