@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 type queueItemData struct {
@@ -24,17 +25,17 @@ type queueItemData struct {
 
 const maxReference = 128
 
-// draft makes an item of the data, without what only its creation gives it.
-func (s *Server) draft(q *queue, d *queueItemData) (*queueItem, *refusal) {
+// draft makes an item of the data in the place given, without what only its creation gives it.
+func (s *Server) draft(q *queue, d *queueItemData, item *queueItem) *refusal {
 	priority, ok := enumMember(itemPriorities, d.Priority, "Normal")
 	if !ok {
-		return nil, nullParameter("itemData")
+		return nullParameter("itemData")
 	}
-	if len([]rune(d.Reference)) > maxReference {
-		return nil, invalidArgument(fmt.Sprintf("The field Reference must be a string with a maximum length of %d.", maxReference))
+	if utf8.RuneCountInString(d.Reference) > maxReference {
+		return invalidArgument(fmt.Sprintf("The field Reference must be a string with a maximum length of %d.", maxReference))
 	}
 	if d.Reference == "" && q.Unique {
-		return nil, &refusal{
+		return &refusal{
 			status: s.cfg.MissingReferenceStatus, code: codeReferenceRequired, name: "TransactionReferenceRequired",
 			message: "A Reference is required for the items of queue " + q.Name + ".",
 		}
@@ -42,14 +43,14 @@ func (s *Server) draft(q *queue, d *queueItemData) (*queueItem, *refusal) {
 	content, err := readContent(d.SpecificContent, &s.cfg.Switches)
 	if err != nil {
 		err.status = cmp.Or(err.status, s.cfg.OversizeStatus)
-		return nil, err
+		return err
 	}
 	if err := q.check(content, s.cfg.SchemaViolationStatus); err != nil {
-		return nil, err
+		return err
 	}
-	item := &queueItem{queue: q, reference: d.Reference, content: content, priority: priority, status: statusNew}
+	*item = queueItem{queue: q, reference: d.Reference, content: content, priority: priority, status: statusNew}
 	item.takeDetails(d)
-	return item, nil
+	return nil
 }
 
 func enumMember(names []string, sent *string, byDefault string) (string, bool) {
@@ -102,8 +103,8 @@ func (s *Server) addQueueItem(c *call) (effect, *refusal) {
 	if err != nil {
 		return effect{}, err
 	}
-	item, err := s.draft(q, body.ItemData)
-	if err != nil {
+	item := new(queueItem)
+	if err := s.draft(q, body.ItemData, item); err != nil {
 		return effect{}, err
 	}
 	return effect{

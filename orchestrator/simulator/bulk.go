@@ -51,8 +51,9 @@ func (s *Server) bulkAddQueueItems(c *call) (effect, *refusal) {
 		return effect{}, err
 	}
 	drafts := make([]draftedItem, len(body.QueueItems))
+	items := make([]queueItem, len(drafts)) // one piece of memory for all of them
 	for i := range drafts {
-		drafts[i].item, drafts[i].err = s.draft(q, &body.QueueItems[i])
+		drafts[i] = draftedItem{item: &items[i], err: s.draft(q, &body.QueueItems[i], &items[i])}
 	}
 	return effect{
 		carries: func(reference string) bool {

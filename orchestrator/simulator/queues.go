@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -41,7 +42,7 @@ const maxQueueName = 50
 // AddQueue makes a queue, and its folder if that is missing, and returns its id. It refuses names that are empty, too
 // long or taken, and schemas that are none.
 func (s *Server) AddQueue(folderPath string, q Queue) (id int64, err error) {
-	if q.Name == "" || len([]rune(q.Name)) > maxQueueName {
+	if q.Name == "" || utf8.RuneCountInString(q.Name) > maxQueueName {
 		return 0, fmt.Errorf("queue name %q: give 1 to %d characters", q.Name, maxQueueName)
 	}
 	schema, err := compileSchema(q.SchemaJSON)

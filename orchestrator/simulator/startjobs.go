@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -103,9 +104,9 @@ func (s *Server) checkStart(info *startInfo) *refusal {
 		return invalidArgument("The field SpecificPriorityValue must be between 1 and 100.")
 	case info.InputFile != nil && info.InputArguments != "":
 		return invalidArgument("A job cannot have both input file and input arguments.")
-	case len([]rune(info.InputArguments)) > maxInputArguments:
+	case utf8.RuneCountInString(info.InputArguments) > maxInputArguments:
 		return invalidArgument(fmt.Sprintf("The field InputArguments must be a string with a maximum length of %d.", maxInputArguments))
-	case len([]rune(info.Reference)) > maxReference:
+	case utf8.RuneCountInString(info.Reference) > maxReference:
 		return invalidArgument(fmt.Sprintf("The field Reference must be a string with a maximum length of %d.", maxReference))
 	case info.count() < 1 || info.count() > maxJobs:
 		return invalidArgument(fmt.Sprintf("The number of jobs must be between 1 and %d.", maxJobs))
