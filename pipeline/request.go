@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -75,25 +76,22 @@ func DecodeRequest(body []byte) (Request, error) {
 
 // set takes one member over. A null counts as absent.
 func (r *Request) set(m member) error {
-	if string(m.value) == "null" {
-		m.value = nil
+	if !slices.Contains(requestMembers, m.name) {
+		return &InvalidError{Field: m.name, Mend: "there is no such member of a request; it has key, until, notAfter, item or job, and may repeat tenant, folder, queue or process"}
 	}
-	switch m.name {
-	case "item":
+	switch {
+	case string(m.value) == "null":
+		return nil
+	case m.name == "item":
 		r.Item = m.value
 		return nil
-	case "job":
+	case m.name == "job":
 		r.Job = m.value
 		return nil
 	}
-	var text string
-	if m.value != nil {
-		if err := json.Unmarshal(m.value, &text); err != nil {
-			text = ""
-			if r.isMember(m.name) {
-				return &InvalidError{Field: m.name, Value: string(m.value), Mend: "it must be a string"}
-			}
-		}
+	text, err := m.text(m.name)
+	if err != nil {
+		return err
 	}
 	switch m.name {
 	case "key":
@@ -101,9 +99,7 @@ func (r *Request) set(m member) error {
 	case "until":
 		r.Until = Until(text)
 	case "notAfter":
-		t, err := parseDate(m.name, text)
-		r.NotAfter = t
-		return err
+		r.NotAfter, err = parseDate(m.name, text)
 	case "tenant":
 		r.Tenant = text
 	case "folder":
@@ -112,19 +108,11 @@ func (r *Request) set(m member) error {
 		r.Queue = text
 	case "process":
 		r.Process = text
-	default:
-		return &InvalidError{Field: m.name, Mend: "there is no such member of a request; it has key, until, notAfter, item or job, and may repeat tenant, folder, queue or process"}
 	}
-	return nil
+	return err
 }
 
-func (r *Request) isMember(name string) bool {
-	switch name {
-	case "key", "until", "notAfter", "tenant", "folder", "queue", "process":
-		return true
-	}
-	return false
-}
+var requestMembers = []string{"key", "until", "notAfter", "item", "job", "tenant", "folder", "queue", "process"}
 
 // Kind is what the request asks for, by the member it has.
 func (r Request) Kind() Kind {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestWorkerCarriesRequestsOut(t *testing.T) {
-	inBubble(t, simulator.Config{Seed: 1}, func(r *rig) {
+	inBubble(t, simulator.Config{Seed: 1}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		queued, started := items(1200), someJobs(70)
 		r.publish(uniqueItems, queued...)
@@ -20,7 +20,7 @@ func TestWorkerCarriesRequestsOut(t *testing.T) {
 		r.await(jobs, time.Minute, started...)
 		for _, lane := range []pipeline.Lane{uniqueItems, plainItems} {
 			if got := r.checkOnce(lane, queued)[pipeline.StatusAccepted]; got != len(queued) {
-				r.t.Errorf("%s: %d accepted, want %d", lane, got, len(queued))
+				t.Errorf("%s: %d accepted, want %d", lane, got, len(queued))
 			}
 		}
 		r.checkOnce(jobs, started)
@@ -28,7 +28,7 @@ func TestWorkerCarriesRequestsOut(t *testing.T) {
 }
 
 func TestWorkerUnderEveryFault(t *testing.T) {
-	inBubble(t, simulator.Config{Seed: 2, Faults: simulator.Faults{Rate: 0.1, LateBy: 3 * time.Second}}, func(r *rig) {
+	inBubble(t, simulator.Config{Seed: 2, Faults: simulator.Faults{Rate: 0.1, LateBy: 3 * time.Second}}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		queued, started := items(3000), someJobs(300)
 		for part := range 30 {
@@ -40,6 +40,6 @@ func TestWorkerUnderEveryFault(t *testing.T) {
 		r.await(uniqueItems, 3*time.Hour, queued...)
 		r.await(plainItems, 3*time.Hour, queued...)
 		r.await(jobs, 3*time.Hour, started...)
-		r.t.Log(r.checkOnce(uniqueItems, queued), r.checkOnce(plainItems, queued), r.checkOnce(jobs, started), r.simulator.Calls())
+		t.Log(r.checkOnce(uniqueItems, queued), r.checkOnce(plainItems, queued), r.checkOnce(jobs, started), r.simulator.Calls())
 	})
 }
