@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,6 +17,7 @@ import (
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/sheet"
 	"waybill/pipeline"
+	"waybill/pipeline/embedded"
 )
 
 func writeFile(t *testing.T, path, text string) string {
@@ -84,13 +87,9 @@ func TestImportAgain(t *testing.T) {
 	counts, r := i.importCSV(t, file)
 	r.want(t, cli.ExitOK)
 	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 3})
-	i.awaitSettled(t, "R1", "R2")
-
-	for key := range keysOf(t, i.requests(t)) {
-		_ = key
-	}
-	writeFile(t, file, "Reference,A\nR1,x\nR2,changed\n,z\nR4,new\n")
 	i.awaitSettled(t, keysOf(t, i.requests(t))...)
+
+	writeFile(t, file, "Reference,A\nR1,x\nR2,changed\n,z\nR4,new\n")
 	counts, r = i.importCSV(t, file)
 	r.want(t, cli.ExitRejects, `row 3 (line 3): Reference "R2": key_conflict`, "1 of 4 rows were rejected; mend them in "+file+".rejected.csv")
 	checkCounts(t, counts, importResult{Complete: true, Read: 4, Added: 1, Known: 2, Rejected: 1})
@@ -204,6 +203,70 @@ func TestImportInterrupted(t *testing.T) {
 	}
 }
 
+// A server that is started again in the middle costs nothing but time.
+func TestImportSurvivesTheServer(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for a connection to be made again")
+	}
+	dir := t.TempDir()
+	server, err := embedded.Start(embedded.Options{Listen: true, Port: -1, StoreDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(address.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := target{nats: cli.NATS{URL: server.URL()}, prefix: "uipath"}
+	open, err := to.connect(t.Context(), t.Output(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.close()
+	if err := pipeline.Provision(t.Context(), open.js, open.topology); err != nil {
+		t.Fatal(err)
+	}
+	table, err := sheet.Open(t.Context(), strings.NewReader("Reference\nR1\nR2\nR3\n"), sheet.Options{Lane: typed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	restart := func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if server, err = embedded.Start(embedded.Options{Listen: true, Port: port, StoreDir: dir}); err != nil {
+			t.Error(err)
+		}
+	}
+	imp := &importer{
+		sheet: table, lane: typed, publisher: open.publisher, batch: 1, rejects: &rejects{sheet: table},
+		progress: &progress{w: writerFunc(func(line string) {
+			if strings.Contains(line, " 1 rows added") {
+				restart()
+			}
+		}), total: 2 * table.Size()},
+	}
+	if err := imp.run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	checkCounts(t, imp.result, importResult{Complete: true, Read: 3, Added: 3})
+}
+
 type writerFunc func(line string)
 
 func (f writerFunc) Write(p []byte) (int, error) {
@@ -232,5 +295,29 @@ func TestImportErrors(t *testing.T) {
 			t.Parallel()
 			i.run(t, "", append([]string{"csv", "--queue", "invoices"}, tt.args...)...).want(t, tt.code, tt.says)
 		})
+	}
+}
+
+// The examples must stay what the documents say of them.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	counts, r := i.importCSV(t, "../../examples/invoices.csv", "--rejects", filepath.Join(t.TempDir(), "rejected.csv"))
+	r.want(t, cli.ExitRejects,
+		`row 8 (line 8): Priority "Urgent"`,
+		`row 14 (line 15): Deadline "2026-12-15 17:00": it has no time zone`,
+		`row 18 (line 19): Reference "INV-2026-1005": row 6 has the same`,
+		`row 23 (line 24): Reference "INV-2026-1036-`,
+		`row 32 (line 33): Deadline "15.12.2026": it is no date`,
+		`row 33 (line 34): Reference "INV-2026-1016": row 20 has the same`,
+		`row 35 (line 36): row: it has 6 values`)
+	checkCounts(t, counts, importResult{Complete: true, Read: 40, Added: 33, Rejected: 7})
+
+	job := pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindJob, Name: "Import"}
+	for name, lane := range map[string]pipeline.Lane{"item.json": typed, "job.json": job} {
+		request, err := pipeline.DecodeRequest([]byte(readFile(t, "../../examples/"+name)))
+		if err := errors.Join(err, request.Validate(lane)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

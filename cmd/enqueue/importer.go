@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"waybill/cmd/internal/cli"
@@ -22,8 +21,8 @@ const (
 	batchTimeout = 30 * time.Second
 	// batchBytes bounds a batch in memory, whatever its number of rows.
 	batchBytes = 8 << 20
-	// publishTries is how often requests are sent that were not confirmed:
-	// nobody knows whether they are stored, and a repeat does no harm.
+	// publishTries is how often a batch is sent to a server that does not
+	// answer.
 	publishTries = 3
 )
 
@@ -153,28 +152,34 @@ func (i *importer) flush(ctx context.Context) error {
 	return nil
 }
 
-// publish leaves out what the ledger knows and stores the rest.
+// publish leaves out what the ledger knows and stores the rest. A server that
+// does not answer is asked again: a repeat does no harm.
 func (i *importer) publish(ctx context.Context, rows []sheet.Row) error {
 	if i.publisher == nil || len(rows) == 0 {
 		i.result.Added += len(rows)
 		return nil
 	}
-	fresh, err := i.unknown(ctx, rows)
-	if err != nil {
-		return err
-	}
-	for try := 1; len(fresh) > 0; try++ {
-		left, err := i.store(ctx, fresh)
+	first, last := rows[0].Number, rows[len(rows)-1].Number
+	for try := 1; ; try++ {
+		left, err := i.attempt(ctx, rows)
 		if err == nil {
 			return nil
 		}
-		if try == publishTries || len(left) == 0 || errors.Is(err, jetstream.ErrNoStreamResponse) {
-			return explain(fmt.Errorf("rows %d to %d: %d are not confirmed; run it again, it adds the rest: %w", rows[0].Number, rows[len(rows)-1].Number, len(left), err))
+		if try == publishTries || !isPassing(err) {
+			return explain(fmt.Errorf("rows %d to %d: %d are not confirmed; run it again, it adds the rest: %w", first, last, len(left), err))
 		}
-		fresh = left
+		rows = left
 		wait(ctx, time.Second)
 	}
-	return nil
+}
+
+// attempt publishes rows once and gives those it could not settle.
+func (i *importer) attempt(ctx context.Context, rows []sheet.Row) (left []sheet.Row, err error) {
+	fresh, err := i.unknown(ctx, rows)
+	if err != nil {
+		return rows, err
+	}
+	return i.store(ctx, fresh)
 }
 
 // unknown asks the ledger which rows it has not seen. One that it has seen
@@ -186,7 +191,7 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 	}
 	known, err := i.publisher.Known(ctx, i.lane, keys)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err //nolint:wrapcheck // explained by the caller
 	}
 	var fresh []sheet.Row
 	for _, row := range rows {

@@ -200,7 +200,7 @@ func (i *installation) work(t *testing.T, status pipeline.Status) {
 		if err == nil {
 			err = i.settle(t.Context(), r, status)
 		}
-		if err != nil {
+		if err != nil && t.Context().Err() == nil {
 			t.Error(err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,8 +151,8 @@ type receipt struct {
 }
 
 var receiptColumns = []cli.Column[receipt]{
-	{Name: "KEY", Value: func(r receipt) string { return r.Key }},
-	{Name: "LANE", Value: func(r receipt) string { return r.Lane }},
+	{Name: "KEY", Width: 36, Value: func(r receipt) string { return r.Key }},
+	{Name: "LANE", Width: 32, Value: func(r receipt) string { return r.Lane }},
 	{Name: "STATE", Value: func(r receipt) string {
 		if !r.Known {
 			return "stored"
@@ -239,7 +240,7 @@ var outcomeColumns = []cli.Column[pipeline.Outcome]{
 	{Name: "FINISHED", Width: 20, Value: func(o pipeline.Outcome) string { return o.FinishedAt.UTC().Format(time.RFC3339) }},
 	{Name: "STATUS", Width: 9, Value: func(o pipeline.Outcome) string { return string(o.Status) }},
 	{Name: "KEY", Width: 36, Value: func(o pipeline.Outcome) string { return o.Key }},
-	{Name: "LANE", Width: 24, Value: func(o pipeline.Outcome) string { return o.Lane().String() }},
+	{Name: "LANE", Width: 32, Value: func(o pipeline.Outcome) string { return o.Lane().String() }},
 	{Name: "ID", Width: 8, Value: outcomeID},
 	{Name: "ERROR", Value: func(o pipeline.Outcome) string {
 		if o.Error == nil {
@@ -252,9 +253,9 @@ var outcomeColumns = []cli.Column[pipeline.Outcome]{
 func outcomeID(o pipeline.Outcome) string {
 	switch {
 	case o.Item != nil && o.Item.ID != 0:
-		return fmt.Sprint(o.Item.ID)
+		return strconv.FormatInt(o.Item.ID, 10)
 	case o.Job != nil && o.Job.ID != 0:
-		return fmt.Sprint(o.Job.ID)
+		return strconv.FormatInt(o.Job.ID, 10)
 	}
 	return ""
 }

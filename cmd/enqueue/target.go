@@ -80,10 +80,14 @@ func defaultTenant() string { return environment("UIPATH_TENANT", cli.DefaultTen
 
 func defaultFolder() string { return environment("UIPATH_FOLDER_PATH", pipeline.DefaultFolder) }
 
-// explain puts an exit code to an error from the pipeline or from NATS.
+// explain puts an exit code to an error from the pipeline or from NATS that has
+// none yet.
 func explain(err error) error {
 	if err == nil {
 		return nil
+	}
+	if _, ok := errors.AsType[*cli.Error](err); ok {
+		return err
 	}
 	if _, ok := errors.AsType[*pipeline.InvalidError](err); ok {
 		return cli.Errorf(cli.ExitUsage, "%w", err)
@@ -93,11 +97,19 @@ func explain(err error) error {
 		return cli.Errorf(cli.ExitUnreachable, "the installation is not there yet; start a worker against this NATS server, it makes the streams: %w", err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return cli.Errorf(cli.ExitUsage, "the NATS server runs without JetStream; start it with -js: %w", err)
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrConnectionClosed),
-		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+	case isPassing(err):
 		return cli.Errorf(cli.ExitUnreachable, "the NATS server does not answer; try again: %w", err)
 	}
 	return err
+}
+
+// isPassing reports whether an error may be over in a moment: the server did
+// not answer, and nobody knows what it did.
+func isPassing(err error) bool {
+	for _, passing := range []error{nats.ErrTimeout, context.DeadlineExceeded, nats.ErrDisconnected, nats.ErrNoResponders, nats.ErrConnectionClosed, jetstream.ErrAsyncPublishTimeout} {
+		if errors.Is(err, passing) {
+			return !errors.Is(err, jetstream.ErrNoStreamResponse)
+		}
+	}
+	return false
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"waybill/cmd/internal/cli"
+	"waybill/pipeline"
+)
+
+// watch runs enqueue watch until it has printed so many lines, and gives them.
+func (i *installation) watch(t *testing.T, lines int, args ...string) ([]string, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	root := newRoot()
+	out := &lineCounter{want: lines, done: cancel}
+	root.SetOut(out)
+	root.SetErr(t.Output())
+	root.SetArgs(append([]string{"watch", "--nats-url", i.url}, args...))
+	err := root.ExecuteContext(ctx)
+	return strings.Split(strings.TrimSpace(out.String()), "\n"), err
+}
+
+// lineCounter ends something when enough lines were written.
+type lineCounter struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	want int
+	done func()
+}
+
+func (c *lineCounter) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text.Write(p)
+	if bytes.Count(c.text.Bytes(), []byte("\n")) >= c.want {
+		c.done()
+	}
+	return len(p), nil
+}
+
+func (c *lineCounter) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.String()
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	if err := i.bind(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, status := range map[string]pipeline.Status{"K1": pipeline.StatusAccepted, "K2": pipeline.StatusRejected} {
+		if err := i.settle(t.Context(), pipeline.Request{Key: key, Item: json.RawMessage(`{}`)}, status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines, err := i.watch(t, 2, "--all", "--queue", "invoices", "--status", "rejected")
+	if err != nil {
+		t.Errorf("watch ended with %v, want nil: being stopped is how it ends", err)
+	}
+	want := []string{
+		"FINISHED              STATUS     KEY                                   LANE                              ID        ERROR",
+		"2026-11-22T10:00:00Z  rejected   K2                                    Default:Shared:items:Invoices     4711      queue does not exist",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("printed (-want +got):\n%s", diff)
+	}
+
+	lines, err = i.watch(t, 1, "--since", "1h", "--key", "K1", "-o", "jsonl")
+	var o pipeline.Outcome
+	if err := errors.Join(err, json.Unmarshal([]byte(lines[0]), &o)); err != nil || o.Key != "K1" {
+		t.Errorf("printed %q, want the outcome of K1 (error %v)", lines, err)
+	}
+}
+
+func TestWatchRefuses(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.run(t, "", "watch", "--folder", "-").want(t, cli.ExitUsage, "--folder -: which folder that is depends on the queue or process")
+	i.run(t, "", "watch", "--prefix", "other").want(t, cli.ExitUnreachable, "start a worker against this NATS server")
+}
+
+func TestWithoutRepeats(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	outcome := func(key string, generation int) pipeline.Outcome {
+		return pipeline.Outcome{Key: key, Generation: generation, Kind: pipeline.KindItem, Queue: "Q", Stage: pipeline.StageFinal}
+	}
+	var all iter.Seq2[pipeline.Outcome, error] = func(yield func(pipeline.Outcome, error) bool) {
+		for _, o := range []pipeline.Outcome{outcome("K1", 1), outcome("K1", 1), outcome("K2", 1), outcome("K1", 2), outcome("K1", 1)} {
+			if !yield(o, nil) {
+				return
+			}
+		}
+		yield(pipeline.Outcome{}, broken)
+	}
+	var got []string
+	for o, err := range withoutRepeats(all) {
+		if err != nil {
+			got = append(got, err.Error())
+			continue
+		}
+		got = append(got, fmt.Sprintf("%s/%d", o.Key, o.Generation))
+	}
+	if diff := cmp.Diff([]string{"K1/1", "K2/1", "K1/2", "broken"}, got); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
