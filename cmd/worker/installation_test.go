@@ -177,12 +177,10 @@ func newRequest(lane pipeline.Lane, key string) pipeline.Request {
 	return pipeline.Request{Key: key, Item: json.RawMessage(fmt.Sprintf(`{"Priority":"Normal","SpecificContent":{"Number":%q}}`, key))}
 }
 
-// publish asks for an item or a job for each key.
-func (in *installation) publish(ctx context.Context, lane pipeline.Lane, keys ...string) error {
-	requests := make([]pipeline.Request, len(keys))
-	for i, key := range keys {
-		requests[i] = newRequest(lane, key)
-		in.requested = append(in.requested, history.Key{Lane: lane, Key: key})
+// publish publishes requests and remembers what was asked for.
+func (in *installation) publish(ctx context.Context, lane pipeline.Lane, requests ...pipeline.Request) error {
+	for _, r := range requests {
+		in.requested = append(in.requested, history.Key{Lane: lane, Key: r.Key})
 	}
 	receipts, err := pipeline.NewPublisher(in.js, pipeline.Topology{}).PublishAll(ctx, lane, requests)
 	faults := []error{err}
@@ -202,20 +200,18 @@ func (in *installation) collect(ctx context.Context) error {
 	return err
 }
 
-// await waits until each request published has its final outcome.
-func (in *installation) await(ctx context.Context) error {
-	if err := in.collect(ctx); err != nil {
-		return err
-	}
+// await waits until each request published has its final outcome, or has come
+// to the stage accepted.
+func (in *installation) await(ctx context.Context, stage pipeline.Stage) error {
 	for {
-		missing, changed, err := in.collector.without(in.requested)
+		missing, changed, err := in.collector.without(stage, in.requested)
 		if err != nil || len(missing) == 0 {
 			return err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d requests have no final outcome, %s among them: %w", len(missing), len(in.requested), missing[0], context.Cause(ctx))
+			return fmt.Errorf("%d of %d requests have not come to the stage %s, %s among them: %w", len(missing), len(in.requested), stage, missing[0], context.Cause(ctx))
 		}
 	}
 }
@@ -261,7 +257,8 @@ type collector struct {
 
 	mu       sync.Mutex
 	outcomes []pipeline.Outcome
-	settled  map[history.Key]bool
+	settled  map[history.Key]bool // at the stage final
+	accepted map[history.Key]bool // at the stage accepted
 	changed  chan struct{}
 	err      error // why it has ended early
 }
@@ -269,7 +266,7 @@ type collector struct {
 // startCollector returns when no outcome can be missed any more.
 func startCollector(ctx context.Context, js jetstream.JetStream) (*collector, error) {
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &collector{cancel: cancel, settled: make(map[history.Key]bool), changed: make(chan struct{})}
+	c := &collector{cancel: cancel, settled: make(map[history.Key]bool), accepted: make(map[history.Key]bool), changed: make(chan struct{})}
 	ready := make(chan struct{})
 	c.done.Go(func() {
 		for o, err := range pipeline.Watch(watch, js, pipeline.Topology{}, pipeline.OutcomeFilter{All: true}, func() { close(ready) }) {
@@ -293,24 +290,30 @@ func (c *collector) stop() {
 func (c *collector) add(o pipeline.Outcome, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		c.err = errors.Join(c.err, err)
-	} else {
-		c.outcomes = append(c.outcomes, o)
-	}
-	if o.Stage == pipeline.StageFinal {
-		c.settled[history.Key{Lane: o.Lane(), Key: o.Key}] = true
-	}
 	close(c.changed)
 	c.changed = make(chan struct{})
+	if err != nil {
+		c.err = errors.Join(c.err, err)
+		return
+	}
+	c.outcomes = append(c.outcomes, o)
+	c.at(o.Stage)[history.Key{Lane: o.Lane(), Key: o.Key}] = true
 }
 
-// without gives the keys that have no final outcome yet, and the channel that
-// is closed when there is more to know.
-func (c *collector) without(keys []history.Key) (missing []history.Key, changed <-chan struct{}, err error) {
+func (c *collector) at(stage pipeline.Stage) map[history.Key]bool {
+	if stage == pipeline.StageFinal {
+		return c.settled
+	}
+	return c.accepted
+}
+
+// without gives the keys that have not come to a stage yet, and the channel
+// that is closed when there is more to know.
+func (c *collector) without(stage pipeline.Stage, keys []history.Key) (missing []history.Key, changed <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	missing = slices.DeleteFunc(slices.Clone(keys), func(k history.Key) bool { return c.settled[k] })
+	reached := c.at(stage)
+	missing = slices.DeleteFunc(slices.Clone(keys), func(k history.Key) bool { return reached[k] })
 	return missing, c.changed, c.err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -38,10 +38,12 @@ import (
 //	log NAME REGEXP                 wait until the process has logged this
 //	crash NAME                      kill -9
 //	interrupt NAME, terminate NAME  send the signal
+//	insist NAME                     interrupt it again and again until it ends
 //	ends NAME CODE                  wait for the process's end, with this exit code
 //	exits CODE PROGRAM [arg...]     run a program to its end, with this exit code
-//	publish LANE KEY...             ask for an item or job for each key; KEY may be INV-1..40
-//	await                           wait until everything asked for has its final outcome
+//	publish LANE KEY... [until=completed]
+//	                                ask for an item or job for each key; KEY may be INV-1..40
+//	await [accepted]                wait until everything asked for has its final outcome, or is accepted
 //	outcomes                        print the outcomes so far, a line for each key
 //	check                           hold everything that happened against the promise
 //	hold OPERATION before|after [REFERENCE] [outlives]
@@ -49,6 +51,7 @@ import (
 //	held                            wait until a call has run into the hold
 //	release                         let the held call go on
 //	calls OPERATION N               compare how many such calls Orchestrator has had
+//	faults KIND...                  have the simulator spoil every write call from now on; none: no more
 //	proxy html|open                 put a proxy before Orchestrator that shows a page of its own, or lets calls through
 //	stream FILE                     make a stream by its configuration in JSON
 //
@@ -64,7 +67,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               func(env *testscript.Env) error { return setUpStage(t.Context(), env) },
+		Setup:               setUpStage,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"nats":         onStage((*stage).nats),
 			"orchestrator": onStage((*stage).orchestrator),
@@ -73,6 +76,7 @@ func TestScript(t *testing.T) {
 			"crash":        onStage((*stage).crash),
 			"interrupt":    onStage((*stage).interrupt),
 			"terminate":    onStage((*stage).terminate),
+			"insist":       onStage((*stage).insist),
 			"ends":         onStage((*stage).ends),
 			"exits":        onStage((*stage).exits),
 			"publish":      onStage((*stage).publish),
@@ -83,6 +87,7 @@ func TestScript(t *testing.T) {
 			"held":         onStage((*stage).held),
 			"release":      onStage((*stage).release),
 			"calls":        onStage((*stage).calls),
+			"faults":       onStage((*stage).faults),
 			"proxy":        onStage((*stage).proxy),
 			"stream":       onStage((*stage).stream),
 		},
@@ -98,7 +103,7 @@ type stage struct {
 
 type stageKey struct{}
 
-func setUpStage(ctx context.Context, env *testscript.Env) error {
+func setUpStage(env *testscript.Env) error {
 	s := &stage{installation: newInstallation(env.WorkDir, env.WorkDir)}
 	env.Values[stageKey{}] = s
 	env.Setenv("HOME", env.WorkDir)
@@ -111,7 +116,6 @@ func setUpStage(ctx context.Context, env *testscript.Env) error {
 			env.T().Log(s.lastWords())
 		}
 	})
-	_ = ctx
 	return nil
 }
 
@@ -227,6 +231,27 @@ func (s *stage) send(signal os.Signal, args []string) error {
 	return p.signal(signal)
 }
 
+// insist repeats the signal since the kernel drops one that comes before the
+// last has been taken.
+func (s *stage) insist(ctx context.Context, _ *testscript.TestScript, args []string) error {
+	p, err := s.process(strings.Join(args, " "))
+	if err != nil {
+		return err
+	}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		select {
+		case <-p.ended:
+			return nil
+		case <-again.C:
+			_ = p.signal(syscall.SIGINT) // it may just have ended
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 func (s *stage) ends(ctx context.Context, _ *testscript.TestScript, args []string) error {
 	if len(args) != 2 {
 		return errUsage
@@ -272,11 +297,19 @@ func (s *stage) publish(ctx context.Context, _ *testscript.TestScript, args []st
 	if err != nil {
 		return err
 	}
-	var keys []string
+	var requests []pipeline.Request
 	for _, arg := range args[1:] {
-		keys = append(keys, expandKeys(arg)...)
+		for _, key := range expandKeys(arg) {
+			requests = append(requests, newRequest(lane, key))
+		}
 	}
-	return s.installation.publish(ctx, lane, keys...)
+	if args[len(args)-1] == "until=completed" {
+		requests = requests[:len(requests)-1]
+		for i := range requests {
+			requests[i].Until = pipeline.UntilCompleted
+		}
+	}
+	return s.installation.publish(ctx, lane, requests...)
 }
 
 func parseLane(text string) (pipeline.Lane, error) {
@@ -306,8 +339,11 @@ func expandKeys(text string) []string {
 	return keys
 }
 
-func (s *stage) await(ctx context.Context, _ *testscript.TestScript, _ []string) error {
-	return s.installation.await(ctx)
+func (s *stage) await(ctx context.Context, _ *testscript.TestScript, args []string) error {
+	if len(args) > 0 {
+		return s.installation.await(ctx, pipeline.Stage(args[0]))
+	}
+	return s.installation.await(ctx, pipeline.StageFinal)
 }
 
 // outcomes prints, in the order of their names, what is known of the keys. A
@@ -379,7 +415,15 @@ func (s *stage) calls(ctx context.Context, _ *testscript.TestScript, args []stri
 	if err := s.ask(ctx, http.MethodGet, "/calls", nil, &counts); err != nil {
 		return err
 	}
-	return compare("calls of "+args[0], strconv.Itoa(counts[args[0]]), args[1])
+	return compare(fmt.Sprintf("calls of %s (all calls: %v)", args[0], counts), strconv.Itoa(counts[args[0]]), args[1])
+}
+
+func (s *stage) faults(ctx context.Context, _ *testscript.TestScript, args []string) error {
+	faults := map[string]any{"rate": 1, "kinds": args}
+	if len(args) == 1 && args[0] == "none" {
+		faults = map[string]any{"rate": 0}
+	}
+	return s.ask(ctx, http.MethodPut, "/faults", faults, nil)
 }
 
 // gateway is a proxy that may show a page of its own instead, with status 200,
@@ -430,5 +474,5 @@ func (s *stage) stream(ctx context.Context, ts *testscript.TestScript, args []st
 		return err
 	}
 	_, err := s.js.CreateStream(ctx, cfg)
-	return cmp.Or(err)
+	return err
 }
