@@ -22,10 +22,10 @@ func (r *runner) call(ctx context.Context, t target, batch []*delivery) {
 		return
 	}
 	// The outcome of a single call carries the item's id, by which it can be
-	// followed; a bulk call gives none. And what has failed before must not
-	// fail the others of a bulk call.
+	// followed; a bulk call gives none. And what has got no clear answer twice
+	// is asked for alone, lest one of them fails all the others.
 	single, bulk := split(batch, func(d *delivery) bool {
-		return d.request.Until == UntilCompleted || d.claim.Strikes > 0 || r.wantsIDs(t)
+		return d.request.Until == UntilCompleted || d.claim.Attempts > 2 || r.wantsIDs(t)
 	})
 	if len(bulk) == 1 {
 		single, bulk = append(single, bulk[0]), nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -120,16 +121,6 @@ func (r *rig) collect() {
 
 // config is a worker's configuration for the rig.
 func (r *rig) config() pipeline.Config {
-	r.t.Helper()
-	client, err := orchestrator.New(orchestrator.Config{
-		BaseURL:   "http://simulator/acme/Default/orchestrator_",
-		Login:     orchestrator.ClientCredentials{ClientID: "id", ClientSecret: "secret"},
-		Transport: r.simulator.RoundTripper(),
-		RetryFor:  -1,
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	logger := slog.New(slog.DiscardHandler)
 	if os.Getenv("WAYBILL_TEST_LOG") != "" {
 		logger = slog.New(slog.NewTextHandler(r.t.Output(), nil))
@@ -137,9 +128,24 @@ func (r *rig) config() pipeline.Config {
 	return pipeline.Config{
 		JetStream: r.connect(),
 		Topology:  r.topology,
-		Tenants:   []pipeline.Tenant{{Name: "Default", Client: client, DefaultFolder: orchestrator.FolderRef{Path: "Shared"}, ListReadsPerMinute: 90}},
+		Tenants:   []pipeline.Tenant{{Name: "Default", Client: r.client(r.simulator.RoundTripper()), DefaultFolder: orchestrator.FolderRef{Path: "Shared"}, ListReadsPerMinute: 90}},
 		Logger:    logger,
 	}
+}
+
+// client reaches the simulator by a transport.
+func (r *rig) client(transport http.RoundTripper) *orchestrator.Client {
+	r.t.Helper()
+	client, err := orchestrator.New(orchestrator.Config{
+		BaseURL:   "http://simulator/acme/Default/orchestrator_",
+		Login:     orchestrator.ClientCredentials{ClientID: "id", ClientSecret: "secret"},
+		Transport: transport,
+		RetryFor:  -1,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return client
 }
 
 // start runs a worker until the returned function is called, which waits for
