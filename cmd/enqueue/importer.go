@@ -17,8 +17,9 @@ import (
 const (
 	// answerTimeout bounds the wait for JetStream's answer to one request.
 	answerTimeout = 10 * time.Second
-	// batchTimeout bounds a batch, so that an interrupted import ends.
-	batchTimeout = 30 * time.Second
+	// attemptTimeout bounds one attempt to settle a batch; a question that was
+	// lost with its connection is never answered.
+	attemptTimeout = 12 * time.Second
 	// batchBytes bounds a batch in memory, whatever its number of rows.
 	batchBytes = 8 << 20
 	// publishTries is how often a batch is sent to a server that does not
@@ -125,11 +126,8 @@ func (i *importer) take(ctx context.Context, row sheet.Row) error {
 	return i.flush(ctx)
 }
 
-// flush deals with the gathered rows. It finishes what it has begun even when
-// the context ends, so that the counts are right.
+// flush deals with the gathered rows.
 func (i *importer) flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTimeout)
-	defer cancel()
 	var sound []sheet.Row
 	for _, row := range i.rows {
 		if row.Err != nil {
@@ -165,7 +163,7 @@ func (i *importer) publish(ctx context.Context, rows []sheet.Row) error {
 		if err == nil {
 			return nil
 		}
-		if try == publishTries || !isPassing(err) {
+		if try == publishTries || ctx.Err() != nil || !isPassing(err) {
 			return explain(fmt.Errorf("rows %d to %d: %d are not confirmed; run it again, it adds the rest: %w", first, last, len(left), err))
 		}
 		rows = left
@@ -173,8 +171,11 @@ func (i *importer) publish(ctx context.Context, rows []sheet.Row) error {
 	}
 }
 
-// attempt publishes rows once and gives those it could not settle.
+// attempt publishes rows once and gives those it could not settle. It finishes
+// what it has begun even when the context ends, so that the counts are right.
 func (i *importer) attempt(ctx context.Context, rows []sheet.Row) (left []sheet.Row, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	defer cancel()
 	fresh, err := i.unknown(ctx, rows)
 	if err != nil {
 		return rows, err
