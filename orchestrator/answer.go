@@ -105,7 +105,7 @@ func (a answer) instead() string {
 	if len(bytes.TrimSpace(a.body)) == 0 {
 		return statusText(a.status) + " with an empty body instead of JSON"
 	}
-	text := fmt.Sprintf("%s with %s instead of JSON", statusText(a.status), cmp.Or(a.mediaType(), "a body without content type"))
+	text := fmt.Sprintf("%s with %s instead of JSON", statusText(a.status), cmp.Or(clean(a.mediaType()), "a body without content type"))
 	if title := a.title(); title != "" {
 		text += fmt.Sprintf(" (a page titled %q)", title)
 	}

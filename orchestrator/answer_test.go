@@ -268,6 +268,7 @@ func FuzzErrorBody(f *testing.F) {
 	f.Add(503, "text/plain", []byte("no healthy upstream"))
 	f.Add(502, "text/html", []byte("<title>\x00</title"))
 	f.Add(500, "", []byte("<TITLE ><"))
+	f.Add(502, "\x00", []byte("\x10"))
 	f.Add(404, "", []byte{0xef, 0xbb, 0xbf, '{', '}'})
 	f.Fuzz(func(t *testing.T, status int, contentType string, body []byte) {
 		if status < 300 || status > 599 {

@@ -184,25 +184,27 @@ func isGUID(s string) bool {
 var errSeveral = errors.New("more than one has this name")
 
 // theOne picks the entry with a name from what a server found for it. Servers
-// compare without regard to case; of several the one spelled the same is meant.
+// compare without regard to case; one that is spelled the same is meant first.
 func theOne[T any](found iter.Seq2[T, error], name string, nameOf func(T) string) (T, error) {
 	var none T
-	var similar []T
+	var same, similar []T
 	for entry, err := range found {
 		switch {
 		case err != nil:
 			return none, err
 		case nameOf(entry) == name:
-			return entry, nil
+			same = append(same, entry)
 		case strings.EqualFold(nameOf(entry), name):
 			similar = append(similar, entry)
 		}
 	}
-	switch len(similar) {
-	case 0:
-		return none, ErrNotFound
-	case 1:
+	switch {
+	case len(same) == 1:
+		return same[0], nil
+	case len(same) == 0 && len(similar) == 1:
 		return similar[0], nil
+	case len(same)+len(similar) == 0:
+		return none, ErrNotFound
 	}
 	return none, errSeveral
 }
@@ -215,7 +217,7 @@ func namedError(err error, op, what, name, advice string) error {
 	case err == ErrNotFound: //nolint:errorlint // theOne's own word, not an answer that is ErrNotFound too
 		return rejected(op, Reads, err, "no %s %q: %s", what, name, advice)
 	case errors.Is(err, errSeveral):
-		return rejected(op, Reads, err, "%s %q is not clear: spell it exactly as Orchestrator does", what, name)
+		return rejected(op, Reads, err, "%s %q is not clear: spell it as Orchestrator does, and where two are spelled alike rename one", what, name)
 	}
 	return err
 }

@@ -46,7 +46,8 @@ func TestLookupByName(t *testing.T) {
 		"same":                 {found: []string{"Pay O'Brien"}, name: "Pay O'Brien", want: "Pay O'Brien"},
 		"other case":           {found: []string{"Invoices"}, name: "INVOICES", want: "Invoices"},
 		"two, one spelled so":  {found: []string{"INVOICES", "Invoices"}, name: "Invoices", want: "Invoices"},
-		"two, none spelled so": {found: []string{"INVOICES", "Invoices"}, name: "invoices", wantErr: `"invoices" is not clear: spell it exactly`},
+		"two, none spelled so": {found: []string{"INVOICES", "Invoices"}, name: "invoices", wantErr: `"invoices" is not clear: spell it`},
+		"two of one name":      {found: []string{"Invoices", "Invoices"}, name: "Invoices", wantErr: `"Invoices" is not clear`},
 		"none":                 {name: "Invoices", wantErr: `"Invoices": check the name`, notFound: true},
 		"something else came":  {found: []string{"Invoices2"}, name: "Invoices", wantErr: `"Invoices": check the name`, notFound: true},
 	}
