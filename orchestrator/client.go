@@ -102,7 +102,7 @@ func (cl call) write() bool { return cl.method != http.MethodGet }
 func (c *Client) do(ctx context.Context, cl call) error {
 	id := c.currentFolderID(cl.folder)
 	err := c.retry(ctx, cl, id)
-	if err != nil && err.Code == codeFolderUnknown && id != 0 {
+	if err != nil && err.Code == codeFolderUnknown && err.Kind == Rejected && id != 0 {
 		err = c.doInMovedFolder(ctx, cl, id, err)
 	}
 	if err != nil {

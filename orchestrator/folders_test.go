@@ -252,6 +252,20 @@ func TestFolderThatIsGone(t *testing.T) {
 	}
 }
 
+func TestFolderUnknownWithA500IsNotRepeated(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	client := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		reply(w, 500, `{"message":"Folder does not exist","errorCode":1100}`)
+	})
+	_, err := client.StartJobs(t.Context(), testFolder, StartInfo{ReleaseKey: "r"})
+	wantKind(t, err, Uncertain)
+	if calls.Load() != 1 {
+		t.Errorf("got %d calls, want 1: a 500 proves nothing", calls.Load())
+	}
+}
+
 func TestFolderThatMayHaveMoved(t *testing.T) {
 	t.Parallel()
 	server := &movingServer{}
