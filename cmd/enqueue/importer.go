@@ -50,7 +50,7 @@ type importResult struct {
 	Lane     string  `json:"lane"`
 	DryRun   bool    `json:"dryRun,omitempty"`
 	Complete bool    `json:"complete"` // the whole file was read
-	Read     int     `json:"read"`
+	Read     int     `json:"read"`         // rows of which it is known what became
 	Added    int     `json:"added"`        // stored, or in a dry run: would be
 	Known    int     `json:"alreadyKnown"` // handed in before
 	Rejected int     `json:"rejected"`
@@ -60,6 +60,8 @@ type importResult struct {
 	shown []string // the first rejects, for people
 	warn  string
 }
+
+func (r importResult) settled() int { return r.Added + r.Known + r.Rejected }
 
 // run imports the file. A context that ends stops it between two batches: what
 // was published is published, and the error says how far it came.
@@ -73,8 +75,8 @@ func (i *importer) run(ctx context.Context) error {
 		return err //nolint:wrapcheck // explained by the caller
 	}
 	i.started = true
-	err := i.importRows(ctx)
-	err = errors.Join(err, i.rejects.close())
+	err := errors.Join(i.importRows(ctx), i.rejects.close())
+	i.result.Read = i.result.settled()
 	i.result.Seconds = time.Since(begin).Seconds()
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (i *importer) breakOff(ctx context.Context, broken error) error {
 		return errors.Join(broken, err)
 	}
 	if format, ok := errors.AsType[*sheet.FormatError](broken); ok && format.Rest {
-		format.Mend += fmt.Sprintf(". The %d rows before it are done; mend the file and run this again, it adds the rest", i.result.Read)
+		format.Mend += fmt.Sprintf(". The %d rows before it are done; mend the file and run this again, it adds the rest", i.result.settled())
 	}
 	return broken
 }
@@ -141,7 +143,6 @@ func (i *importer) flush(ctx context.Context) error {
 	if err := i.publish(ctx, sound); err != nil {
 		return err
 	}
-	i.result.Read += len(i.rows)
 	if n := len(i.rows); n > 0 {
 		i.last = i.rows[n-1].Number
 	}

@@ -163,13 +163,13 @@ func (i *installation) bind(ctx context.Context) error {
 }
 
 // settle publishes a final outcome for a request, as a worker would.
-func (i *installation) settle(ctx context.Context, r pipeline.Request, status pipeline.Status) error {
+func (i *installation) settle(ctx context.Context, lane pipeline.Lane, r pipeline.Request, status pipeline.Status) error {
 	hash, err := payloadHash(r)
 	if err != nil {
 		return err
 	}
 	o := pipeline.Outcome{
-		Key: r.Key, Generation: 1, Kind: canonical.Kind, Tenant: canonical.Tenant, Folder: canonical.Folder, Queue: canonical.Name,
+		Key: r.Key, Generation: 1, Kind: lane.Kind, Tenant: lane.Tenant, Folder: lane.Folder, Queue: lane.Name,
 		Stage: pipeline.StageFinal, Status: status, PayloadHash: hash, Item: &pipeline.ItemResult{ID: 4711}, Attempts: 1, DecidedBy: pipeline.ByAnswer,
 		FinishedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
 	}
@@ -180,7 +180,7 @@ func (i *installation) settle(ctx context.Context, r pipeline.Request, status pi
 	if err != nil {
 		return err
 	}
-	_, err = i.js.Publish(ctx, i.topology.OutcomeSubject(canonical, r.Key, pipeline.StageFinal), body)
+	_, err = i.js.Publish(ctx, i.topology.OutcomeSubject(lane, r.Key, pipeline.StageFinal), body)
 	return err
 }
 
@@ -198,7 +198,7 @@ func (i *installation) work(t *testing.T, status pipeline.Status) {
 	work, err := consumer.Consume(func(msg jetstream.Msg) {
 		r, err := pipeline.DecodeRequest(msg.Data())
 		if err == nil {
-			err = i.settle(t.Context(), r, status)
+			err = i.settle(t.Context(), canonical, r, status)
 		}
 		if err != nil && t.Context().Err() == nil {
 			t.Error(err)

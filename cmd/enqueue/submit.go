@@ -217,10 +217,14 @@ func (h *handIn) await(ctx context.Context) (pipeline.Outcome, error) {
 }
 
 // isOurs tells the outcome of our lane from one that has the same key in
-// another. Outcomes are filed under the lane as Orchestrator spells it, which
-// is written down before any outcome is; but a replica may lag, so one that
-// could be ours is worth asking about again.
+// another. Outcomes are filed under the lane as Orchestrator spells it, or as
+// it was typed where Orchestrator has no such queue or process. The spelling is
+// written down before any outcome is; but a replica may lag, so of one that
+// could be ours it is asked again.
 func (h *handIn) isOurs(ctx context.Context, o pipeline.Outcome) (bool, error) {
+	if o.Lane() == h.lane {
+		return true, nil
+	}
 	couldBe := strings.EqualFold(o.Lane().Name, h.lane.Name) && (h.lane.Folder == pipeline.DefaultFolder || o.Folder == h.lane.Folder)
 	if !couldBe {
 		return false, nil

@@ -148,7 +148,7 @@ func TestKeyConflict(t *testing.T) {
 func TestWaitTimesOut(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
-	if err := i.settle(t.Context(), pipeline.Request{Key: "it's", Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
+	if err := i.settle(t.Context(), canonical, pipeline.Request{Key: "it's", Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
 		t.Fatal(err)
 	}
 	r := i.run(t, "", "item", "--queue", "other", "--key", "it's", "--wait", "--timeout", "300ms")
@@ -156,4 +156,16 @@ func TestWaitTimesOut(t *testing.T) {
 	if n := len(i.requests(t)); n != 1 {
 		t.Errorf("%d requests in the stream, want 1", n)
 	}
+}
+
+// A request for a queue that Orchestrator does not have is answered under the
+// lane as it was typed.
+func TestWaitForAnUnknownQueue(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	if err := i.settle(t.Context(), typed, pipeline.Request{Key: "K1", Item: json.RawMessage(`{}`)}, pipeline.StatusRejected); err != nil {
+		t.Fatal(err)
+	}
+	r := i.run(t, "", "item", "--queue", "invoices", "--key", "K1", "--wait", "--timeout", "20s")
+	r.want(t, cli.ExitRejects, "enqueue: item K1: rejected: queue does not exist")
 }

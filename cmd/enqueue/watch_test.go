@@ -62,7 +62,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, status := range map[string]pipeline.Status{"K1": pipeline.StatusAccepted, "K2": pipeline.StatusRejected} {
-		if err := i.settle(t.Context(), pipeline.Request{Key: key, Item: json.RawMessage(`{}`)}, status); err != nil {
+		if err := i.settle(t.Context(), canonical, pipeline.Request{Key: key, Item: json.RawMessage(`{}`)}, status); err != nil {
 			t.Fatal(err)
 		}
 	}
