@@ -141,6 +141,12 @@ func (e *Error) handles() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// LoginRefused tells a login that nobody accepts, now or any more, from a lack
+// of rights: no call of this client will succeed until it is mended.
+func (e *Error) LoginRefused() bool {
+	return e.Kind == Denied && (e.Class == Identity || e.StatusCode == http.StatusUnauthorized)
+}
+
 // Is makes errors.Is find ErrNotFound and ErrDuplicateReference.
 func (e *Error) Is(target error) bool {
 	switch target {

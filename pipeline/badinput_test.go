@@ -18,6 +18,7 @@ import (
 // with the whole request; nothing of it reaches Orchestrator, and nothing
 // loops.
 func TestBadInputIsAnswered(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		subject string
@@ -43,6 +44,7 @@ func TestBadInputIsAnswered(t *testing.T) {
 		{"arguments", "uipath.requests.Default.Shared.jobs.Pay%20invoices", `{"key":"a","job":{"InputArguments":"` + strings.Repeat("z", 10_001) + `"}}`, nil, jobs, "a", "job.InputArguments", "invalid"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 				r.start(r.config())
 				sequence := r.publishRaw(test.subject, test.body, test.headers...)
@@ -92,6 +94,7 @@ func (r *rig) settled() {
 // The same key for something else is not carried out, and says so to the
 // operator; what the key stands for is not touched.
 func TestKeyConflict(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		held := r.simulator.Hold(simulator.Hold{Operation: "AddQueueItem", When: simulator.After})
@@ -117,7 +120,8 @@ func TestKeyConflict(t *testing.T) {
 
 // A further copy of a request, seconds or days later, changes nothing.
 func TestRepeatedPublish(t *testing.T) {
-	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(_ *testing.T, r *rig) {
 		for _, wait := range []time.Duration{0, time.Second, 2 * 24 * time.Hour} {
 			time.Sleep(wait) // without a worker, whose polling would make days long
 			stop := r.start(r.config())
@@ -135,6 +139,7 @@ func TestRepeatedPublish(t *testing.T) {
 
 // An invalid copy of a key that is known is dead-lettered and answers nothing.
 func TestInvalidCopy(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		r.publish(plainItems, item("INV-1", 1))
@@ -154,6 +159,7 @@ func TestInvalidCopy(t *testing.T) {
 // Headers that were meant for the requests stream cannot keep a dead letter
 // from being stored.
 func TestDeadLetterWithStreamHeaders(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		r.publishRaw("uipath.requests.Default.Shared.items.Plain", `{"key":"a"}`, jetstream.ExpectedStreamHeader, "UIPATH_REQUESTS", nats.MsgIdHdr, "x", "My-Header", "y")
@@ -167,6 +173,7 @@ func TestDeadLetterWithStreamHeaders(t *testing.T) {
 
 // A subject that is no lane is refused by NATS itself.
 func TestSubjectThatIsNoLane(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		for _, subject := range []string{"uipath.requests.Default.items.Plain", "uipath.requests.Default.Shared.things.Plain", "uipath.requests.Default.Shared.items.Pl.ain"} {
 			if _, err := r.js.Publish(t.Context(), subject, []byte(`{}`)); err == nil {

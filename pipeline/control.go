@@ -43,11 +43,11 @@ func controlToken(name string) string {
 }
 
 func controlKey(what string, names ...string) string {
-	key := what
+	tokens := []string{what}
 	for _, name := range names {
-		key += "." + controlToken(name)
+		tokens = append(tokens, controlToken(name))
 	}
-	return key
+	return strings.Join(tokens, ".")
 }
 
 // binding is what a lane was found to mean in Orchestrator when it was first

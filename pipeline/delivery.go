@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -101,7 +102,7 @@ func (d *delivery) nextClaim(worker string, hold time.Duration, now time.Time) c
 		c = *d.prior
 	}
 	renewal := d.prior != nil && c.Nonce == d.claim.Nonce
-	if d.callable(now) && !(renewal && d.attempt) {
+	if d.callable(now) && (!renewal || !d.attempt) {
 		c.Attempts++
 		c.EverCalled, d.attempt = true, true
 	}
@@ -218,7 +219,7 @@ func errorOf(err error) *OutcomeError {
 	}
 	o := &OutcomeError{Kind: e.Kind.String(), HTTPStatus: e.StatusCode, Message: e.Error()}
 	if e.Code != 0 {
-		o.Code = fmt.Sprint(e.Code)
+		o.Code = strconv.Itoa(e.Code)
 	}
 	return o
 }

@@ -27,6 +27,7 @@ func (r *rig) crash(cfg pipeline.Config, stop func()) {
 // or with an effect that is still to come. Another worker finishes the job:
 // one effect, one final outcome.
 func TestWorkerDiesInTheCall(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		lane      pipeline.Lane
 		operation string
@@ -40,6 +41,7 @@ func TestWorkerDiesInTheCall(t *testing.T) {
 		for _, when := range []simulator.Hold{{When: simulator.Before}, {When: simulator.Before, Outlives: true}, {When: simulator.After}} {
 			name := fmt.Sprintf("%s, %s in %s, outlives %v", when.When, test.operation, test.lane.Name, when.Outlives)
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 					first := r.config()
 					stop := r.start(first)
@@ -67,8 +69,10 @@ func TestWorkerDiesInTheCall(t *testing.T) {
 
 // What Orchestrator cannot filter by is found by listing.
 func TestLookUpWithoutFilters(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []simulator.FilterMode{simulator.FilterRefused, simulator.FilterBlind} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			cfg := simulator.Config{Switches: simulator.Switches{FilterByReference: mode, FilterByBatchExecutionKey: mode}}
 			inBubble(t, cfg, func(t *testing.T, r *rig) {
 				first := r.config()
@@ -99,6 +103,7 @@ func TestLookUpWithoutFilters(t *testing.T) {
 // With a Reference of its own choosing in a queue that takes repeats, nobody
 // can tell whose an item is: the outcome says so, and nothing is repeated.
 func TestReferenceThatIsNotTheKey(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		first := r.config()
 		stop := r.start(first)
@@ -123,6 +128,7 @@ func TestReferenceThatIsNotTheKey(t *testing.T) {
 
 // A Reference that somebody else's item has is not ours to report as done.
 func TestReferenceOfAnotherItem(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		stop := r.start(r.config())
 		r.publish(uniqueItems, pipeline.Request{Key: "first", Item: json.RawMessage(`{"Reference":"INV-1"}`)})
@@ -140,6 +146,7 @@ func TestReferenceOfAnotherItem(t *testing.T) {
 
 // A call that had no effect is not made again once the producer's time is over.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		soon, late := item("soon", 1), item("late", 2)
 		soon.NotAfter, late.NotAfter = time.Now().Add(time.Hour), time.Now().Add(time.Second)
@@ -158,6 +165,7 @@ func TestExpiry(t *testing.T) {
 
 // What may have been done is looked for, though the time is over meanwhile.
 func TestExpiryInDoubt(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		first := r.config()
 		stop := r.start(first)
@@ -179,6 +187,7 @@ func TestExpiryInDoubt(t *testing.T) {
 // The end of a job or a transaction is reported where the producer asks for
 // it, also across a crash of the worker.
 func TestUntilCompleted(t *testing.T) {
+	t.Parallel()
 	cfg := simulator.Config{Robots: simulator.Robots{Count: 2, JobTime: 30 * time.Second}}
 	inBubble(t, cfg, func(t *testing.T, r *rig) {
 		first := r.config()
@@ -223,6 +232,7 @@ func (r *rig) accepted(lane pipeline.Lane, key string) []pipeline.Outcome {
 // One item that Orchestrator always fails at does not take the others of its
 // bulk call with it, and ends.
 func TestItemThatAlwaysFails(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 		cfg := r.config()
 		cfg.Tenants[0].Client = r.client(cutting{r.simulator.RoundTripper(), "poison"})

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -163,14 +164,14 @@ func decodeToken(token string) (string, error) {
 			high, low = hexDigit(token[i+1]), hexDigit(token[i+2])
 		}
 		if high < 0 || low < 0 {
-			return "", fmt.Errorf("%% must be followed by two upper-case hex digits, a percent sign itself is %%25")
+			return "", errors.New("% must be followed by two upper-case hex digits, a percent sign itself is %25")
 		}
 		b.WriteByte(byte(high<<4 | low)) //nolint:gosec // G115: both are below 16
 		i += 2
 	}
 	name := b.String()
 	if !utf8.ValidString(name) {
-		return "", fmt.Errorf("it does not decode to UTF-8")
+		return "", errors.New("it does not decode to UTF-8")
 	}
 	if want := encodeToken(name); want != token {
 		return "", fmt.Errorf("spell it %s", want)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -68,9 +69,7 @@ type write struct {
 func (w *write) message() *nats.Msg {
 	msg := nats.NewMsg(w.subject)
 	msg.Data = w.data
-	for name, values := range w.header {
-		msg.Header[name] = values
-	}
+	maps.Copy(msg.Header, w.header)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.expect, 10))
 	if w.guard != "" {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.guard)
@@ -117,9 +116,7 @@ func (l *ledger) putOutcome(lane Lane, o Outcome, c claim, trace nats.Header) (*
 	if o.Stage == StageAccepted {
 		w.ttl = "never" // as long as it is tracked
 	}
-	for name, values := range trace {
-		w.header[name] = values
-	}
+	maps.Copy(w.header, trace)
 	return w, nil
 }
 
@@ -171,9 +168,10 @@ func (l *ledger) commitTogether(ctx context.Context, writes []*write) error {
 	if err != nil {
 		return l.failAll(writes, asConflict(err))
 	}
+	first := ack.Sequence - ack.BatchSize + 1
 	for i, w := range writes {
 		w.err = nil
-		w.revision = ack.Sequence - uint64(len(writes)-1-i)
+		w.revision = first + uint64(i)
 	}
 	return nil
 }
@@ -406,6 +404,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return context.Cause(ctx) //nolint:wrapcheck // callers say what was being done
 	}
 }

@@ -75,12 +75,12 @@ func setItemMember(item *orchestrator.QueueItemData, queue string, m member) err
 		item.DueDate, err = m.date(field)
 	case "RiskSlaDate":
 		if _, err = m.date(field); err == nil {
-			err = addExtra(&item.Extra, m)
+			addExtra(&item.Extra, m)
 		}
 	case "SpecificContent":
 		item.SpecificContent, err = m.specificContent(field)
 	default:
-		err = addExtra(&item.Extra, m)
+		addExtra(&item.Extra, m)
 	}
 	return err
 }
@@ -130,7 +130,7 @@ func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
 		job.Strategy, err = m.oneOf(field, "ModernJobsCount", "JobsCount", "Specific")
 	case "RobotIds", "MachineRobots", "MachineSessionIds":
 		if err = m.atMostOne(field); err == nil {
-			err = addExtra(&job.Extra, m)
+			addExtra(&job.Extra, m)
 		}
 	case "Reference":
 		job.Reference, err = m.reference(field)
@@ -141,17 +141,16 @@ func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
 	case "InputArguments":
 		job.InputArguments, err = m.inputArguments(field)
 	default:
-		err = addExtra(&job.Extra, m)
+		addExtra(&job.Extra, m)
 	}
 	return err
 }
 
-func addExtra(extra *map[string]json.RawMessage, m member) error {
+func addExtra(extra *map[string]json.RawMessage, m member) {
 	if *extra == nil {
 		*extra = make(map[string]json.RawMessage)
 	}
 	(*extra)[m.name] = m.value
-	return nil
 }
 
 // hashPayload tells payloads apart: SHA-256 over the members in canonical
@@ -304,18 +303,14 @@ func (m member) specificContent(field string) (json.RawMessage, error) {
 // inputArguments gives the string of JSON that UiPath wants, from an object or
 // from that string.
 func (m member) inputArguments(field string) (string, error) {
-	text := string(m.value)
-	if m.value[0] == '"' {
-		var err error
-		if text, err = m.text(field); err != nil {
-			return "", err
-		}
-	} else {
+	text, err := m.text(field)
+	if m.value[0] != '"' {
 		var compact bytes.Buffer
-		if err := json.Compact(&compact, m.value); err != nil {
-			return "", &InvalidError{Field: field, Mend: err.Error()}
-		}
+		err = json.Compact(&compact, m.value)
 		text = compact.String()
+	}
+	if err != nil {
+		return "", &InvalidError{Field: field, Mend: err.Error()}
 	}
 	if _, err := readObject([]byte(text)); err != nil {
 		return "", &InvalidError{Field: field, Value: text, Mend: "it must be a JSON object of the process's arguments, or a string that holds one: " + err.Error()}

@@ -17,6 +17,9 @@ const (
 	probeTTL    = "60s"
 )
 
+// errNotRefused is what the probe finds where a condition is not enforced.
+var errNotRefused = errors.New("it was not")
+
 // probe proves on the real stream that the server does what the ledger needs
 // (insert, conflict, change from a revision, conditions on another subject in
 // a batch, direct gets of many subjects), and sees whether batches are the
@@ -51,14 +54,14 @@ func (l *ledger) probeConditions(ctx context.Context) error {
 	}
 	second := put(claim, "", 0)
 	if l.commitSingly(ctx, []*write{second}); !errors.Is(second.err, errConflict) {
-		return fmt.Errorf("insert where there is one already: want it refused, got %v", second.err)
+		return fmt.Errorf("insert where there is one already must be refused: %w", errors.Join(errNotRefused, second.err))
 	}
 	guarded, change := put(outcome, claim, first.revision), put(claim, "", first.revision)
 	if err := l.commitTogether(ctx, []*write{guarded, change}); err != nil {
 		return fmt.Errorf("change a subject, and write another on condition of it, in one batch: %w", err)
 	}
 	if err := l.commitTogether(ctx, []*write{put(outcome, claim, first.revision), put(l.probeSubject(), "", 0)}); !errors.Is(err, errConflict) {
-		return fmt.Errorf("write from a revision that has passed: want the batch refused, got %v", err)
+		return fmt.Errorf("write from a revision that has passed must be refused: %w", errors.Join(errNotRefused, err))
 	}
 	found := make(map[string]uint64)
 	err := l.readSubjects(ctx, []string{claim, outcome}, func(m *jetstream.RawStreamMsg) { found[m.Subject] = m.Sequence })

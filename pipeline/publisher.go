@@ -112,7 +112,7 @@ type KnownKey struct {
 func (p *Publisher) Known(ctx context.Context, lane Lane, keys []string) (map[string]KnownKey, error) {
 	canonical, err := p.Canonical(ctx, lane)
 	if errors.Is(err, ErrLaneUnknown) {
-		return nil, nil
+		return map[string]KnownKey{}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -47,7 +47,6 @@ var (
 // inBubble runs a test in fake time.
 func inBubble(t *testing.T, cfg simulator.Config, f func(*testing.T, *rig)) {
 	t.Helper()
-	t.Parallel()
 	release := embedded.OutsideBubble()
 	defer release()
 	synctest.Test(t, func(t *testing.T) { f(t, newRig(t, cfg)) })

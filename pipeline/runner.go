@@ -170,7 +170,7 @@ func (r *runner) pull(ctx context.Context, busy bool) ([]*delivery, error) {
 		batch = first
 	}
 	want := r.batchSize() - len(batch)
-	if want == 0 || ctx.Err() != nil {
+	if want == 0 {
 		return batch, nil
 	}
 	if !r.room.TryAcquire(int64(want)) {
@@ -310,7 +310,7 @@ func split(batch []*delivery, in func(*delivery) bool) (yes, no []*delivery) {
 func (r *runner) resolve(ctx context.Context) (target, error) {
 	t := target{lane: r.published, fault: r.fault}
 	if t.fault != nil {
-		return t, nil
+		return t, nil //nolint:nilerr // that nothing can work here is an answer
 	}
 	err := r.lookUp(ctx, &t)
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
@@ -370,7 +370,7 @@ func (r *runner) faultyValue(t target) string {
 // folder say nothing of the new one.
 func (r *runner) bind(ctx context.Context, t *target) error {
 	if t.fault != nil {
-		return nil
+		return nil //nolint:nilerr // that nothing can work here is an answer
 	}
 	r.mu.Lock()
 	bound := r.bound

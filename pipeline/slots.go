@@ -36,7 +36,7 @@ func (s *slots) acquire(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		s.giveUp(turn)
-		return context.Cause(ctx)
+		return context.Cause(ctx) //nolint:wrapcheck // callers say what was being done
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,7 +135,7 @@ func (t *tenant) observe(ctx context.Context, class orchestrator.Class, err erro
 		return
 	}
 	switch {
-	case isLoginRefused(e):
+	case e.LoginRefused():
 		t.pause(ctx, orchestrator.Identity, e, maxLoginBackoff)
 	case e.Kind == orchestrator.Transient:
 		t.slots.shrink()
@@ -147,11 +146,6 @@ func (t *tenant) observe(ctx context.Context, class orchestrator.Class, err erro
 			t.pause(ctx, class, e, maxBackoff)
 		}
 	}
-}
-
-// isLoginRefused tells a login that nobody accepts from a lack of rights.
-func isLoginRefused(e *orchestrator.Error) bool {
-	return e.Kind == orchestrator.Denied && (e.Class == orchestrator.Identity || e.StatusCode == http.StatusUnauthorized)
 }
 
 // succeeded notes that calls get through.

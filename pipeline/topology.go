@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func (t Topology) Validate() error {
 		faults = append(faults, &InvalidError{Field: "prefix", Value: t.Prefix, Mend: "use one subject token of letters, digits, - and _"})
 	}
 	if t.Replicas < 1 || t.Replicas > 5 {
-		faults = append(faults, &InvalidError{Field: "replicas", Value: fmt.Sprint(t.Replicas), Mend: "use 1, 3 or 5"})
+		faults = append(faults, &InvalidError{Field: "replicas", Value: strconv.Itoa(t.Replicas), Mend: "use 1, 3 or 5"})
 	}
 	if t.Retention < minRetention {
 		faults = append(faults, &InvalidError{Field: "retention", Value: t.Retention.String(), Mend: "use 48h or more"})
@@ -61,12 +62,17 @@ func (t Topology) Validate() error {
 	return errors.Join(faults...)
 }
 
-// RequestsStream, LedgerStream, DeadLettersStream and ControlBucket name what
-// the installation keeps on the server.
-func (t Topology) RequestsStream() string    { return t.streamName("REQUESTS") }
-func (t Topology) LedgerStream() string      { return t.streamName("LEDGER") }
+// RequestsStream names the stream that requests wait in.
+func (t Topology) RequestsStream() string { return t.streamName("REQUESTS") }
+
+// LedgerStream names the stream of claims and outcomes.
+func (t Topology) LedgerStream() string { return t.streamName("LEDGER") }
+
+// DeadLettersStream names the stream of requests that came to nothing.
 func (t Topology) DeadLettersStream() string { return t.streamName("DEADLETTERS") }
-func (t Topology) ControlBucket() string     { return t.streamName("CONTROL") }
+
+// ControlBucket names the bucket that workers agree by.
+func (t Topology) ControlBucket() string { return t.streamName("CONTROL") }
 
 func (t Topology) streamName(role string) string {
 	return strings.ToUpper(cmp.Or(t.Prefix, defaultPrefix)) + "_" + role

@@ -50,8 +50,9 @@ func (w *Worker) followTenant(ctx, work context.Context, t *tenant) error {
 		return fmt.Errorf("open the tracking consumer: %w", err)
 	}
 	for ctx.Err() == nil {
-		if wait := t.pausedFor(orchestrator.Reads); wait > 0 && sleep(ctx, wait) != nil {
-			return nil
+		if wait := t.pausedFor(orchestrator.Reads); wait > 0 {
+			_ = sleep(ctx, wait) // the loop looks at the context itself
+			continue
 		}
 		pull, cancel := context.WithTimeout(ctx, idlePull)
 		batch, err := consumer.Fetch(trackedBeside, jetstream.FetchContext(pull))
@@ -129,7 +130,8 @@ func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, er
 	if o.Kind == KindJob {
 		job, err := t.Client.Job(ctx, folder, o.Job.ID)
 		if errors.Is(err, orchestrator.ErrNotFound) {
-			return true, vanished(o, fmt.Sprintf("job %d", o.Job.ID))
+			vanished(o, fmt.Sprintf("job %d", o.Job.ID))
+			return true, nil
 		}
 		if err != nil {
 			return false, fmt.Errorf("look at job: %w", err)
@@ -141,7 +143,8 @@ func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, er
 		item, err = t.Client.QueueItemLastRetry(ctx, folder, item.ID)
 	}
 	if errors.Is(err, orchestrator.ErrNotFound) {
-		return true, vanished(o, fmt.Sprintf("queue item %d", o.Item.ID))
+		vanished(o, fmt.Sprintf("queue item %d", o.Item.ID))
+		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look at queue item: %w", err)
@@ -151,10 +154,9 @@ func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, er
 
 // vanished is the end of what Orchestrator no longer has: it was accepted,
 // and how it ended nobody can know.
-func vanished(o *Outcome, what string) error {
+func vanished(o *Outcome, what string) {
 	o.Status = StatusUnknown
 	o.Error = &OutcomeError{Kind: "vanished", Message: what + " was accepted and is no longer there: it was removed before its end was seen"}
-	return nil
 }
 
 func endOfJob(o *Outcome, job orchestrator.Job) bool {

@@ -217,7 +217,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) checkLogins(ctx context.Context) error {
 	for _, t := range w.tenants {
 		for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
-			if e, ok := errors.AsType[*orchestrator.Error](err); ok && isLoginRefused(e) {
+			if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.LoginRefused() {
 				return fmt.Errorf("tenant %s: %w", t.Name, err)
 			}
 			if err != nil {

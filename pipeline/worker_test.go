@@ -9,6 +9,7 @@ import (
 )
 
 func TestWorkerCarriesRequestsOut(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{Seed: 1}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		queued, started := items(1200), someJobs(70)
@@ -28,6 +29,7 @@ func TestWorkerCarriesRequestsOut(t *testing.T) {
 }
 
 func TestWorkerUnderEveryFault(t *testing.T) {
+	t.Parallel()
 	inBubble(t, simulator.Config{Seed: 2, Faults: simulator.Faults{Rate: 0.1, LateBy: 3 * time.Second}}, func(t *testing.T, r *rig) {
 		r.start(r.config())
 		queued, started := items(3000), someJobs(300)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ func (d *demo) run(ctx context.Context, simulated *simulatorFlags) error {
 
 	s := simulatedSettings("http://simulator", simulated.folder)
 	s.Limits = demoLimits
-	tenants, err := s.connectTenants(d.log, d.simulator.RoundTripper())
+	tenants, err := s.connectTenants(d.log, d.simulator.RoundTripper()) //nolint:contextcheck // a client outlives what makes it
 	if err != nil {
 		return err
 	}
@@ -256,7 +257,9 @@ func (d *demo) report(outcomes []pipeline.Outcome) error {
 		effects = append(effects, history.Effect{Key: history.Key{Lane: lane, Key: e.Reference}, ID: e.ID})
 	}
 	report := history.Check(d.asked, effects, outcomes)
-	slices.SortFunc(outcomes, func(a, b pipeline.Outcome) int { return strings.Compare(a.Lane().String()+a.Key, b.Lane().String()+b.Key) })
+	slices.SortFunc(outcomes, func(a, b pipeline.Outcome) int {
+		return strings.Compare(a.Lane().String()+a.Key, b.Lane().String()+b.Key)
+	})
 	if err := cli.PrintAll(d.stdout, d.output, outcomeColumns, each(outcomes)); err != nil {
 		return fmt.Errorf("print outcomes: %w", err)
 	}
@@ -289,7 +292,7 @@ var outcomeColumns = []cli.Column[pipeline.Outcome]{
 	{Name: "queue or process", Width: 16, Value: func(o pipeline.Outcome) string { return o.Queue + o.Process }},
 	{Name: "key", Width: 20, Value: func(o pipeline.Outcome) string { return o.Key }},
 	{Name: "status", Width: 9, Value: func(o pipeline.Outcome) string { return string(o.Status) }},
-	{Name: "attempts", Width: 8, Value: func(o pipeline.Outcome) string { return fmt.Sprint(o.Attempts) }},
+	{Name: "attempts", Width: 8, Value: func(o pipeline.Outcome) string { return strconv.Itoa(o.Attempts) }},
 	{Name: "decided by", Width: 10, Value: func(o pipeline.Outcome) string { return string(o.DecidedBy) }},
 	{Name: "error", Value: func(o pipeline.Outcome) string {
 		if o.Error == nil {

@@ -94,7 +94,7 @@ func loadSettings(path string) (settings, error) {
 
 func readSettings(path string) (settings, error) {
 	var s settings
-	data, err := os.ReadFile(cmp.Or(path, defaultFile)) //nolint:gosec // G304: the user names the file
+	data, err := os.ReadFile(cmp.Or(path, defaultFile))
 	if path == "" && errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}

@@ -122,8 +122,11 @@ func serveSimulator(ctx context.Context, listen string, s *simulator.Server) (ad
 		return "", nil, cli.Errorf(cli.ExitUsage, "simulated Orchestrator: %w", err)
 	}
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener) // it ends when it is closed
+	}()
 	return listener.Addr().String(), func() {
 		_ = server.Close() // calls that are held would never end by themselves
 		<-ended

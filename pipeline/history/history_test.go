@@ -12,9 +12,9 @@ var queue = pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.Ki
 
 func key(name string) history.Key { return history.Key{Lane: queue, Key: name} }
 
-func final(name string, status pipeline.Status) pipeline.Outcome {
+func final(status pipeline.Status) pipeline.Outcome {
 	return pipeline.Outcome{
-		Key: name, Generation: 1, Kind: queue.Kind, Tenant: queue.Tenant, Folder: queue.Folder, Queue: queue.Name,
+		Key: "a", Generation: 1, Kind: queue.Kind, Tenant: queue.Tenant, Folder: queue.Folder, Queue: queue.Name,
 		Stage: pipeline.StageFinal, Status: status, DecidedBy: pipeline.ByAnswer,
 	}
 }
@@ -29,23 +29,27 @@ func TestCheck(t *testing.T) {
 		breach   string // in the first violation; empty: the promise held
 	}{
 		{
-			"accepted once", []history.Effect{{key("a"), 1}},
-			[]pipeline.Outcome{final("a", pipeline.StatusAccepted), final("a", pipeline.StatusAccepted)},
+			"accepted once",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{final(pipeline.StatusAccepted), final(pipeline.StatusAccepted)},
 			"effects: 1, duplicates: 0, lost: 0", "",
 		},
-		{"rejected", nil, []pipeline.Outcome{final("a", pipeline.StatusRejected)}, "effects: 0, duplicates: 0, lost: 0", ""},
-		{"unknown with effect", []history.Effect{{key("a"), 1}}, []pipeline.Outcome{final("a", pipeline.StatusUnknown)}, "effects: 1, duplicates: 0, lost: 0", ""},
-		{"done twice", []history.Effect{{key("a"), 1}, {key("a"), 2}}, []pipeline.Outcome{final("a", pipeline.StatusAccepted)}, "effects: 2, duplicates: 1, lost: 0", "2 effects"},
+		{"rejected", nil, []pipeline.Outcome{final(pipeline.StatusRejected)}, "effects: 0, duplicates: 0, lost: 0", ""},
+		{"unknown with effect", []history.Effect{{key("a"), 1}}, []pipeline.Outcome{final(pipeline.StatusUnknown)}, "effects: 1, duplicates: 0, lost: 0", ""},
+		{"done twice", []history.Effect{{key("a"), 1}, {key("a"), 2}}, []pipeline.Outcome{final(pipeline.StatusAccepted)}, "effects: 2, duplicates: 1, lost: 0", "2 effects"},
 		{"no outcome", []history.Effect{{key("a"), 1}}, nil, "effects: 1, duplicates: 0, lost: 1", "no final outcome"},
-		{"accepted, not there", nil, []pipeline.Outcome{final("a", pipeline.StatusAccepted)}, "effects: 0, duplicates: 0, lost: 1", "has nothing"},
-		{"rejected, there", []history.Effect{{key("a"), 1}}, []pipeline.Outcome{final("a", pipeline.StatusRejected)}, "effects: 1, duplicates: 0, lost: 0", "reported rejected"},
+		{"accepted, not there", nil, []pipeline.Outcome{final(pipeline.StatusAccepted)}, "effects: 0, duplicates: 0, lost: 1", "has nothing"},
+		{"rejected, there", []history.Effect{{key("a"), 1}}, []pipeline.Outcome{final(pipeline.StatusRejected)}, "effects: 1, duplicates: 0, lost: 0", "reported rejected"},
 		{
-			"two outcomes", []history.Effect{{key("a"), 1}},
-			[]pipeline.Outcome{final("a", pipeline.StatusRejected), final("a", pipeline.StatusAccepted)},
+			"two outcomes",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{final(pipeline.StatusRejected), final(pipeline.StatusAccepted)},
 			"effects: 1, duplicates: 0, lost: 0", "two final outcomes",
 		},
 		{
-			"nobody asked", []history.Effect{{key("a"), 1}, {key("b"), 2}}, []pipeline.Outcome{final("a", pipeline.StatusAccepted)},
+			"nobody asked",
+			[]history.Effect{{key("a"), 1}, {key("b"), 2}},
+			[]pipeline.Outcome{final(pipeline.StatusAccepted)},
 			"effects: 2, duplicates: 0, lost: 0", "nobody asked",
 		},
 	} {
