@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -160,9 +161,9 @@ func (c *contract) compile(url string) (*jsonschema.Schema, error) {
 	return c.compiler.Compile(url)
 }
 
-// checkHeaders holds headers against a schema. With strangers true it also
-// refuses those that the schema does not name and that are not the server's.
-func (c *contract) checkHeaders(name string, header nats.Header, strangers bool) error {
+// checkHeaders holds headers against a schema, and refuses those that it does
+// not name and that are not the server's.
+func (c *contract) checkHeaders(name string, header nats.Header) error {
 	values := make(map[string]any, len(header))
 	var faults []error
 	schema, err := c.compile(headersOf + name)
@@ -175,7 +176,7 @@ func (c *contract) checkHeaders(name string, header nats.Header, strangers bool)
 			continue
 		}
 		values[header] = all[0]
-		if _, known := schema.Properties[header]; strangers && !known && !strings.HasPrefix(header, "Nats-") {
+		if _, known := schema.Properties[header]; !known && !strings.HasPrefix(header, "Nats-") {
 			faults = append(faults, fmt.Errorf("header %s is not in the contract", header))
 		}
 	}
@@ -236,7 +237,7 @@ func TestContractExamplesOfRequests(t *testing.T) {
 			if err := c.check(payloadsOf+message+schemaMember, e.Payload); err != nil {
 				t.Errorf("%s, example %s: %v", message, e.Name, err)
 			}
-			if err := c.checkHeaders("requestHeaders", headerOf(e), true); err != nil {
+			if err := c.checkHeaders("requestHeaders", headerOf(e)); err != nil {
 				t.Errorf("%s, example %s: %v", message, e.Name, err)
 			}
 			r, err := pipeline.DecodeRequest(e.Payload)
@@ -274,7 +275,7 @@ func TestContractExamplesOfOutcomes(t *testing.T) {
 		}
 	}
 	for _, e := range c.Components.Messages["deadLetter"].Examples {
-		if err := c.checkHeaders("deadLetterHeaders", headerOf(e), true); err != nil {
+		if err := c.checkHeaders("deadLetterHeaders", headerOf(e)); err != nil {
 			t.Errorf("example %s: %v", e.Name, err)
 		}
 	}
@@ -286,7 +287,7 @@ func (c *contract) checkOutcome(header nats.Header, body []byte) error {
 	faults := []error{
 		c.check(payloadsOf+"outcome"+schemaMember, body),
 		c.check(closedURL, body),
-		c.checkHeaders("outcomeHeaders", header, true),
+		c.checkHeaders("outcomeHeaders", header),
 	}
 	o, err := pipeline.DecodeOutcome(body)
 	if err != nil {
@@ -580,7 +581,7 @@ type recorder struct {
 }
 
 type message struct {
-	sequence string
+	sequence uint64
 	subject  string
 	header   nats.Header
 	body     []byte
@@ -601,7 +602,7 @@ func record(t *testing.T, js jetstream.JetStream, stream, subject string) *recor
 		}
 		rec.mu.Lock()
 		defer rec.mu.Unlock()
-		rec.messages = append(rec.messages, message{fmt.Sprint(meta.Sequence.Stream), msg.Subject(), msg.Headers(), msg.Data()})
+		rec.messages = append(rec.messages, message{meta.Sequence.Stream, msg.Subject(), msg.Headers(), msg.Data()})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -622,9 +623,10 @@ func (r *recorder) all() []message {
 // Every message that the program emits is as the contract says: a tour makes
 // it emit every status, both stages, and dead letters of every reason.
 func TestContractHoldsEveryMessage(t *testing.T) {
+	t.Parallel()
 	c := loadContract(t)
 	robots := simulator.Robots{Count: 2, FaultShare: 0.5}
-	inBubble(t, simulator.Config{Seed: 1, Robots: robots}, func(t *testing.T, r *rig) { //nolint:thelper // it is the test itself
+	inBubble(t, simulator.Config{Seed: 1, Robots: robots}, func(t *testing.T, r *rig) {
 		requests := record(t, r.js, r.topology.RequestsStream(), "uipath.requests.>")
 		outcomes := record(t, r.js, r.topology.LedgerStream(), "uipath.outcomes.>")
 		deadLetters := record(t, r.js, r.topology.DeadLettersStream(), "uipath.deadletters.>")
@@ -673,7 +675,7 @@ func TestContractHoldsEveryMessage(t *testing.T) {
 			}
 			if err := errors.Join(
 				c.check(payloadsOf+kind+schemaMember, m.body),
-				c.checkHeaders("requestHeaders", m.header, true),
+				c.checkHeaders("requestHeaders", m.header),
 				c.checkSubject(kind+"s", m.subject),
 			); err != nil {
 				t.Errorf("request on %s: %v\n%s", m.subject, err, m.body)
@@ -687,7 +689,7 @@ func TestContractHoldsEveryMessage(t *testing.T) {
 
 // checkTrace wants an outcome to belong to its request's trace.
 func checkTrace(m message, o pipeline.Outcome, requests []message) error {
-	i := slices.IndexFunc(requests, func(q message) bool { return q.sequence == fmt.Sprint(o.RequestSequence) })
+	i := slices.IndexFunc(requests, func(q message) bool { return q.sequence == o.RequestSequence })
 	if i < 0 {
 		return fmt.Errorf("there is no request %d", o.RequestSequence)
 	}
@@ -703,7 +705,7 @@ func checkTrace(m message, o pipeline.Outcome, requests []message) error {
 // request it is a copy of.
 func (c *contract) checkDeadLetter(m message, requests []message) error {
 	i := slices.IndexFunc(requests, func(q message) bool {
-		return q.sequence == m.header.Get(pipeline.HeaderRequestSequence)
+		return strconv.FormatUint(q.sequence, 10) == m.header.Get(pipeline.HeaderRequestSequence)
 	})
 	if i < 0 {
 		return errors.New("there is no such request")
@@ -723,7 +725,7 @@ func (c *contract) checkDeadLetter(m message, requests []message) error {
 		}
 		delete(ours, name)
 	}
-	return errors.Join(append(faults, c.checkHeaders("deadLetterHeaders", ours, true))...)
+	return errors.Join(append(faults, c.checkHeaders("deadLetterHeaders", ours))...)
 }
 
 // tour makes a worker meet everything that has a name in the contract.

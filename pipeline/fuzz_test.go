@@ -1,0 +1,271 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What comes from outside is read by these; none of them may panic, and what
+// they take must mean the same to the next who reads it. Run one with
+//
+//	go test -run '^$' -fuzz FuzzDecodeRequest -fuzztime 30s ./pipeline
+
+func FuzzDecodeRequest(f *testing.F) {
+	for _, body := range []string{
+		string(typicalItem), string(typicalJob),
+		`{}`, `null`, `[]`, ` {"key" : "k" , "item" : { } } `, "\ufeff{}",
+		`{"key":"k","item":{"SpecificContent":{"A":1e400,"B":-0,"C":"\ud800","D":null}}}`,
+		`{"key":"k","item":{"Reference":"k","SpecificContent":{"a@odata.type":"#String"}}}`,
+		`{"key":"k","key":"l","item":{}}`, `{"\u006bey":"k","item":{}}`, `{"key":"<&>\u2028","item":{"<":"&"}}`,
+		`{"key":"k","item":{},"job":null,"tenant":"T","folder":"F","queue":"Q","process":""}`,
+		`{"key":"k","notAfter":"2026-12-01T00:00:00.123456789+14:00","until":"completed","job":{"InputArguments":"{\"a\":{}}"}}`,
+		`{"key":"k","job":{"InputArguments":{"a":[{"b":[]}]},"RobotIds":[1],"JobsCount":1}}`,
+		`{"key":"k","item":{}} {}`, `{"key":"k","item":`, `{"a":1,"b":2}`, "{\"key\":\"\xff\"}",
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := DecodeRequest(body)
+		if err != nil {
+			checkInvalid(t, err)
+			return
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatalf("what was decoded does not encode: %v", err)
+		}
+		second, err := DecodeRequest(again)
+		if err != nil {
+			t.Fatalf("what was encoded is refused: %v\n%s", err, again)
+		}
+		if diff := cmp.Diff(plainRequest(t, r), plainRequest(t, second)); diff != "" {
+			t.Fatalf("encoded and decoded it is another request (-first +second):\n%s", diff)
+		}
+		for _, kind := range []Kind{KindItem, KindJob} {
+			lane := Lane{Tenant: "T", Folder: "F", Kind: kind, Name: "N"}
+			first, err := r.payload(lane)
+			checkInvalid(t, err)
+			if p, secondErr := second.payload(lane); p.hash != first.hash || (err == nil) != (secondErr == nil) {
+				t.Fatalf("encoded and decoded it has another payload: %s (%v), then %s (%v)", first.hash, err, p.hash, secondErr)
+			}
+			if err == nil {
+				checkSendable(t, first)
+			}
+		}
+	})
+}
+
+// checkInvalid wants faults to be said as such, in words that fit a header
+// whatever the request has in it.
+func checkInvalid(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if _, ok := errors.AsType[*InvalidError](err); !ok {
+		t.Fatalf("a fault is no *InvalidError: %v", err)
+	}
+	if !utf8.ValidString(oneLine(err.Error())) {
+		t.Fatalf("a fault does not make a header: %q", oneLine(err.Error()))
+	}
+}
+
+// plainRequest is a request with what may be written in several ways written
+// in one.
+func plainRequest(t *testing.T, r Request) map[string]any {
+	t.Helper()
+	value := func(raw json.RawMessage) any {
+		if raw == nil {
+			return nil
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			t.Fatalf("what was decoded is not JSON: %v: %s", err, raw)
+		}
+		return v
+	}
+	return map[string]any{
+		"key": r.Key, "until": r.Until, "notAfter": r.NotAfter.UTC(), "item": value(r.Item), "job": value(r.Job),
+		"tenant": r.Tenant, "folder": r.Folder, "queue": r.Queue, "process": r.Process,
+	}
+}
+
+// checkSendable wants what is sent to Orchestrator to be JSON.
+func checkSendable(t *testing.T, p payload) {
+	t.Helper()
+	if body := p.item.AppendJSON(nil); !json.Valid(body) {
+		t.Fatalf("the item does not make JSON: %s", body)
+	}
+	if body := p.job.AppendJSON(nil); !json.Valid(body) {
+		t.Fatalf("the job does not make JSON: %s", body)
+	}
+}
+
+func FuzzDecodeOutcome(f *testing.F) {
+	typical, err := json.Marshal(typicalOutcome())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(typical)
+	for _, body := range []string{
+		`{}`, `null`, `[]`, `{"key":"k","kind":"job","process":"P","job":{"Id":9007199254740993},"error":{"kind":"faulted","message":""}}`,
+		`{"item":{"Output":{"a":[1.0,2]}},"later":"member"}`, `{"KEY":"k"}`, `{"attempts":-1}`, `{"finishedAt":"2026-11-22T08:00:00+14:00"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := DecodeOutcome(body)
+		if err != nil {
+			return
+		}
+		first, err := json.Marshal(o)
+		if err != nil {
+			t.Fatalf("what was decoded does not encode: %v", err)
+		}
+		again, err := DecodeOutcome(first)
+		if err != nil {
+			t.Fatalf("what was encoded is refused: %v\n%s", err, first)
+		}
+		second, err := json.Marshal(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Fatalf("encoded and decoded it is another outcome:\n%s\n%s", first, second)
+		}
+		if o.Lane() != again.Lane() || o.messageID() != again.messageID() {
+			t.Fatalf("lane or Nats-Msg-Id changes: %q, then %q", o.messageID(), again.messageID())
+		}
+	})
+}
+
+func FuzzDecodeClaim(f *testing.F) {
+	f.Add(typicalClaim.encode())
+	for _, body := range []string{`{}`, `{"v":1}`, `{"v":2}`, `{"v":1,"holdNanoseconds":-1}`, `{"v":1,"state":"later","more":[]}`, `null`, `{"v":1.0}`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		stored := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		c, err := decodeClaim(data, 7, stored)
+		if err != nil {
+			if c != nil {
+				t.Fatalf("a claim beside the error %v: %+v", err, c)
+			}
+			return
+		}
+		if c.Version != claimVersion {
+			t.Fatalf("claim of version %d taken", c.Version)
+		}
+		first := c.encode()
+		again, err := decodeClaim(first, 7, stored)
+		if err != nil {
+			t.Fatalf("what was encoded is refused: %v\n%s", err, first)
+		}
+		if second := again.encode(); !bytes.Equal(first, second) {
+			t.Fatalf("encoded and decoded it is another claim:\n%s\n%s", first, second)
+		}
+	})
+}
+
+// A name and its token stand for each other, one for one: two spellings of a
+// lane would be two lanes.
+func FuzzToken(f *testing.F) {
+	for _, name := range []string{"Invoices", "Finance/Invoices v2.0", "-", "--", "", "%", "%2E", "%2e", "a.b*c>", "Réunion\u00a0\u2028", "\x00\x7f\u0085", "日本", "\xff", "%FF", "%2D", "a%20b"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if utf8.ValidString(s) {
+			token := encodeToken(s)
+			if strings.ContainsAny(token, ".*>/ \t\r\n") || s != "" && token == DefaultFolder {
+				t.Fatalf("encodeToken(%q) = %q, which is no token of a subject", s, token)
+			}
+			if back, err := decodeToken(token); err != nil || back != s {
+				t.Fatalf("encodeToken(%q) = %q, which decodes to %q, %v", s, token, back, err)
+			}
+		}
+		name, err := decodeToken(s)
+		if err != nil || s == DefaultFolder {
+			return
+		}
+		if again := encodeToken(name); again != s {
+			t.Fatalf("decodeToken(%q) = %q, which is spelled %q", s, name, again)
+		}
+	})
+}
+
+func FuzzScope(f *testing.F) {
+	for _, scope := range []string{
+		typicalLane.scope(), "Default.-.jobs.Post%20invoices", "T.F.items.Q", "T.F.item.Q", "T.F.items.", "T.F.items", "T.F.items.Q.x",
+		"T.%2F.items.%25", "T.%2f.items.Q", "T..items.Q", "T.F.jobs.%", "ä.ö.jobs.ü",
+	} {
+		f.Add(scope)
+	}
+	f.Fuzz(func(t *testing.T, scope string) {
+		lane, err := parseScope(scope)
+		if err != nil {
+			checkInvalid(t, err)
+			return
+		}
+		if again := lane.scope(); again != scope {
+			t.Fatalf("parseScope(%q) = %+v, which is spelled %q", scope, lane, again)
+		}
+	})
+}
+
+// FuzzHashPayload: neither order nor blanks tell payloads apart.
+func FuzzHashPayload(f *testing.F) {
+	f.Add(typicalKey, []byte(`{"b":{"y":1.50,"x":[1,{"z":null}]},"a":"ü\u00fc<","Reference":"INV-2026-004217","n":null}`))
+	f.Add("k", []byte(`{"Reference":"k"}`))
+	f.Add("k", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, key string, raw []byte) {
+		members, err := readObject(raw)
+		if err != nil {
+			return
+		}
+		want := hashPayload(key, members)
+		reversed := make([]member, 0, len(members))
+		for _, m := range slices.Backward(members) {
+			var spaced bytes.Buffer
+			if err := json.Indent(&spaced, m.value, " ", "\t"); err != nil {
+				t.Fatalf("a member that was read is not JSON: %v: %s", err, m.value)
+			}
+			reversed = append(reversed, member{m.name, spaced.Bytes()})
+		}
+		if got := hashPayload(key, reversed); got != want {
+			t.Fatalf("the members in another order have another hash: %s", raw)
+		}
+	})
+}
+
+var bucketToken = regexp.MustCompile(`^[-_=a-zA-Z0-9]*$`)
+
+// FuzzControlKey: names that differ have keys that differ, of characters that
+// a bucket takes.
+func FuzzControlKey(f *testing.F) {
+	for _, pair := range [][2]string{{"a", "b"}, {"a.b", "a"}, {"=2E", "."}, {"", "="}, {"ü", "=C3=BC"}, {"A", "a"}, {"-", "_"}} {
+		f.Add(pair[0], pair[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		x, y := controlToken(a), controlToken(b)
+		if !bucketToken.MatchString(x) {
+			t.Fatalf("controlToken(%q) = %q, which a bucket does not take", a, x)
+		}
+		if (x == y) != (a == b) {
+			t.Fatalf("controlToken(%q) = %q and controlToken(%q) = %q", a, x, b, y)
+		}
+		if controlKey("lanes", a, b) == controlKey("lanes", b, a) && a != b {
+			t.Fatalf("%q and %q have one key in either order", a, b)
+		}
+	})
+}
