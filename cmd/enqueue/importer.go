@@ -49,7 +49,7 @@ type importResult struct {
 	File     string  `json:"file"`
 	Lane     string  `json:"lane"`
 	DryRun   bool    `json:"dryRun,omitempty"`
-	Complete bool    `json:"complete"` // the whole file was read
+	Complete bool    `json:"complete"`     // the whole file was read
 	Read     int     `json:"read"`         // rows of which it is known what became
 	Added    int     `json:"added"`        // stored, or in a dry run: would be
 	Known    int     `json:"alreadyKnown"` // handed in before

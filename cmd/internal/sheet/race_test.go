@@ -3,4 +3,4 @@
 package sheet
 
 // manyRows is fewer under the race detector, which takes ten times as long.
-const manyRows = 100_000
+const manyRows = 30_000

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"waybill/pipeline"
 )
@@ -78,7 +79,8 @@ func (p *pass) read() (record, error) {
 	if !isUTF8(fields) {
 		return r, &FormatError{Line: r.line, Mend: notUTF8}
 	}
-	return r, p.check(&r, start)
+	err = p.check(&r, start)
+	return r, err
 }
 
 // check finds the faults of a row that could be taken apart.
@@ -108,33 +110,33 @@ func (p *pass) check(r *record, start int64) error {
 
 // malformed tells a row that is broken by itself from a place after which
 // nothing can be trusted.
-func (p *pass) malformed(r record, start int64, err error) (record, error) {
-	parse, isParse := errors.AsType[*csv.ParseError](err)
-	if !isParse && !errors.Is(err, errRowTooLong) {
-		return r, fmt.Errorf("read the file: %w", err)
+func (p *pass) malformed(r record, start int64, cause error) (record, error) {
+	parse, isParse := errors.AsType[*csv.ParseError](cause)
+	if !isParse && !errors.Is(cause, errRowTooLong) {
+		return r, fmt.Errorf("read the file: %w", cause)
 	}
-	text, readErr := p.text(start)
-	if readErr != nil {
-		return r, readErr
-	}
-	if isParse {
-		r.line = parse.StartLine
-	} else if r.line, err = p.lineAt(r.end - int64(len(text))); err != nil {
+	text, err := p.text(start)
+	if err != nil {
 		return r, err
 	}
 	column := ""
 	if len(r.fields) < len(p.sheet.columns) {
 		column = p.sheet.columns[len(r.fields)].name
 	}
-	if opened, ok := openQuote(text, p.sheet.comma); ok && !errors.Is(err, csv.ErrBareQuote) {
-		return r, &FormatError{Line: r.line + opened, Column: column, Rest: true, Mend: "the quote that opens here is never closed, so nothing after it can be told apart; close it, or double it if it belongs to the value"}
+	opened, open := openQuote(text, p.sheet.comma)
+	if isParse && (!open || errors.Is(cause, csv.ErrBareQuote)) {
+		r.line, r.fields, r.text = parse.StartLine, nil, string(bytes.TrimSpace(text))
+		r.fault = &pipeline.InvalidError{Field: cmp.Or(column, "row"), Mend: `a quote stands inside a value; put the whole value into quotes and double those within, as in "5"" pipe"`}
+		return r, nil
 	}
-	if !isParse {
-		return r, &FormatError{Line: r.line, Rest: true, Mend: fmt.Sprintf("the row is longer than %d MiB; is this a CSV file?", maxRowBytes>>20)}
+	line, err := p.lineAt(r.end - int64(len(text)))
+	if err != nil {
+		return r, err
 	}
-	r.fields, r.text = nil, string(bytes.TrimSpace(text))
-	r.fault = &pipeline.InvalidError{Field: cmp.Or(column, "row"), Mend: `a quote stands inside a value; put the whole value into quotes and double those within, as in "5"" pipe"`}
-	return r, nil
+	if open {
+		return r, &FormatError{Line: line + opened, Column: column, Rest: true, Mend: "the quote that opens here is never closed, so nothing after it can be told apart; close it, or double it if it belongs to the value"}
+	}
+	return r, &FormatError{Line: line, Rest: true, Mend: fmt.Sprintf("the row is longer than %d MiB; is this a CSV file?", maxRowBytes>>20)}
 }
 
 // text gives the row that was just read as it stands in the file, without the
@@ -147,7 +149,8 @@ func (p *pass) text(start int64) ([]byte, error) {
 	return bytes.TrimLeft(text, "\r\n"), nil
 }
 
-// lineAt counts the lines before an offset, where encoding/csv does not say.
+// lineAt counts the lines before an offset, since encoding/csv does not say
+// where a row that it gave up began.
 func (p *pass) lineAt(offset int64) (int, error) {
 	r := bufio.NewReader(io.NewSectionReader(p.sheet.file, p.sheet.start, offset))
 	for line := 1; ; {
@@ -183,4 +186,13 @@ func openQuote(text []byte, comma rune) (line int, open bool) {
 		}
 	}
 	return line, open
+}
+
+func isUTF8(fields []string) bool {
+	for _, field := range fields {
+		if !utf8.ValidString(field) {
+			return false
+		}
+	}
+	return true
 }
