@@ -49,6 +49,10 @@ type claim struct {
 	// Strikes counts calls that got no clear answer and had no effect though
 	// other calls to the tenant got through: it is the request that fails.
 	Strikes int `json:"strikes,omitempty"`
+	// Unclear is set when a call made under this claim got no clear answer.
+	// Without it the worker may have died, or not have called at all: a
+	// look-up needs the claim too.
+	Unclear bool `json:"unclear,omitempty"`
 	// PatienceUsed is the time spent on look-ups that were answered but could
 	// not tell.
 	PatienceUsed     time.Duration `json:"patienceUsedNanoseconds,omitempty"`

@@ -115,9 +115,10 @@ func (r *runner) meet(d *delivery, s keyState) (again bool) {
 	}
 	d.prior = s.claim
 	d.doubtful = s.claim.State != claimFree && s.claim.EverCalled
-	if d.doubtful && r.tenant.wroteSince(s.claim.storedAt) {
+	if d.doubtful && s.claim.Unclear && r.tenant.wroteSince(s.claim.storedAt) {
 		d.prior.Strikes++
 	}
+	d.prior.Unclear = false // what is called next has not been answered yet
 	return true
 }
 

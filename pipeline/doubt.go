@@ -22,12 +22,33 @@ func (r *runner) inDoubt(ctx context.Context, t target, batch []*delivery, cause
 	if err != nil {
 		r.log.Info("look-up put off", "error", err)
 	}
+	var writes []*write
 	for _, d := range batch {
 		if s := seen.of(d); s.finding == foundOurs {
 			r.accept(t, d, ByLookup, s.item, s.job)
 			continue
 		}
 		d.later(max(r.cfg.Settle, d.claimLeft()+r.cfg.Settle))
+		if ctx.Err() == nil { // it was not we who broke the call off
+			c := d.claim
+			c.Unclear, c.Hold = true, max(0, d.claimLeft())
+			writes = append(writes, r.ledger.changeClaim(t.lane, d.key, c))
+		}
+	}
+	r.note(ctx, writes)
+}
+
+// note writes down what later takers of a claim should know. Where it fails
+// they know less, and are more patient.
+func (r *runner) note(ctx context.Context, writes []*write) {
+	if len(writes) == 0 {
+		return
+	}
+	r.ledger.commit(ctx, writes)
+	for _, w := range writes {
+		if w.err != nil {
+			r.log.Info("claim not noted", "error", w.err)
+		}
 	}
 }
 
@@ -86,15 +107,7 @@ func (r *runner) postpone(ctx context.Context, t target, batch []*delivery, caus
 			writes = append(writes, r.ledger.changeClaim(t.lane, d.key, c))
 		}
 	}
-	if len(writes) == 0 {
-		return
-	}
-	r.ledger.commit(ctx, writes)
-	for _, w := range writes {
-		if w.err != nil {
-			r.log.Info("patience not recorded", "error", w.err)
-		}
-	}
+	r.note(ctx, writes)
 }
 
 // giveUp reports what nobody can know. It is never called again by itself.
