@@ -1,0 +1,318 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/orchestrator"
+	"waybill/orchestrator/simulator"
+	"waybill/pipeline"
+)
+
+// counting counts calls by a word in their path.
+type counting struct {
+	next  http.RoundTripper
+	word  string
+	calls atomic.Int64
+}
+
+func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, c.word) {
+		c.calls.Add(1)
+	}
+	return c.next.RoundTrip(r)
+}
+
+// While Orchestrator asks for time nobody calls it, neither this worker nor
+// another, and no attempt is counted.
+func TestThrottlingHoldsForAllWorkers(t *testing.T) {
+	t.Parallel()
+	throttled := simulator.Faults{Rate: 1, Kinds: []simulator.FaultKind{simulator.Throttle}, RetryAfter: 5 * time.Minute}
+	inBubble(t, simulator.Config{Faults: throttled}, func(t *testing.T, r *rig) {
+		calls := &counting{next: r.simulator.RoundTripper(), word: "StartJobs"}
+		for range 2 {
+			cfg := r.config()
+			cfg.Tenants[0].Client = r.client(calls)
+			r.start(cfg)
+		}
+		r.publish(jobs, job("run-1"))
+		time.Sleep(10 * time.Second)
+		if n := calls.calls.Load(); n != 1 {
+			t.Fatalf("%d calls, want 1", n)
+		}
+		r.publish(jobs, job("run-2"))
+		time.Sleep(4 * time.Minute)
+		if n := calls.calls.Load(); n != 1 {
+			t.Errorf("%d calls within the time Orchestrator asked for, want 1", n)
+		}
+		if err := r.simulator.SetFaults(simulator.Faults{}); err != nil {
+			t.Fatal(err)
+		}
+		both := []pipeline.Request{job("run-1"), job("run-2")}
+		r.await(jobs, 5*time.Minute, both...)
+		r.checkOnce(jobs, both)
+		if o := r.final(jobs, "run-1"); o.Attempts != 1 {
+			t.Errorf("%d attempts, want 1: a call that was throttled is none", o.Attempts)
+		}
+	})
+}
+
+// Orchestrator is away for minutes: nothing is lost, nothing ends, and all
+// goes on when it is back.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []simulator.FaultKind{simulator.Unavailable, simulator.ErrorBefore, simulator.ErrorAfter, simulator.HTML, simulator.CutBefore} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, simulator.Config{Faults: simulator.Faults{Rate: 1, Kinds: []simulator.FaultKind{kind}}}, func(t *testing.T, r *rig) {
+				r.start(r.config())
+				queued := items(1000)
+				r.publish(plainItems, queued...)
+				time.Sleep(5 * time.Minute)
+				if err := r.simulator.SetFaults(simulator.Faults{}); err != nil {
+					t.Fatal(err)
+				}
+				back := time.Now()
+				r.await(plainItems, 2*time.Hour, queued...)
+				r.checkOnce(plainItems, queued)
+				t.Logf("all settled %s after Orchestrator was back: %v", time.Since(back).Round(time.Second), r.simulator.Calls())
+			})
+		})
+	}
+}
+
+// A worker that nobody lets in says so and does not start.
+func TestLoginRefusedAtStart(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{ClientID: "id", ClientSecret: "another"}, func(t *testing.T, r *rig) {
+		w, err := pipeline.New(r.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.Run(t.Context())
+		if e, ok := errors.AsType[*orchestrator.Error](err); !ok || !e.LoginRefused() {
+			t.Errorf("got %v, want the login refused", err)
+		}
+		if strings.Contains(fmt.Sprint(err), "secret") && strings.Contains(fmt.Sprint(err), "another") {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	})
+}
+
+// Told to stop, a worker finishes what it has begun and hands the rest back at
+// once.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{Faults: simulator.Faults{Latency: 2 * time.Second}}, func(t *testing.T, r *rig) {
+		stop := r.start(r.config())
+		started := someJobs(100)
+		r.publish(jobs, started...)
+		for r.simulator.Calls()["StartJobs"] == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		begin := time.Now()
+		stop()
+		if took := time.Since(begin); took > 26*time.Second {
+			t.Errorf("stopping took %s, want the drain time at most", took)
+		}
+		made := len(r.simulator.Effects())
+		if made == 0 {
+			t.Error("the calls under way were broken off")
+		}
+		r.start(r.config())
+		r.await(jobs, 5*time.Minute, started...)
+		r.checkOnce(jobs, started)
+	})
+}
+
+// What is settled leaves the requests stream; what is not stays.
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		stop := r.start(r.config())
+		r.publish(plainItems, items(300)...)
+		r.await(plainItems, time.Minute, items(300)...)
+		time.Sleep(time.Minute)
+		stop()
+		r.publish(plainItems, item("later", 1))
+		stream, err := r.js.Stream(t.Context(), r.topology.RequestsStream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := stream.CachedInfo().State.Msgs; n != 1 {
+			t.Errorf("%d requests in the stream, want the one that is open", n)
+		}
+		r.start(r.config())
+		r.final(plainItems, "later")
+	})
+}
+
+// A consumer that somebody else has on the stream says nothing of what is
+// settled: its acks remove nothing.
+func TestTrimMindsOnlyItsOwnConsumers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{Faults: simulator.Faults{Rate: 1, Kinds: []simulator.FaultKind{simulator.Unavailable}}}, func(t *testing.T, r *rig) {
+		r.publish(plainItems, items(3)...)
+		auditor, err := r.js.CreateConsumer(t.Context(), r.topology.RequestsStream(), jetstream.ConsumerConfig{
+			Durable: "auditor", FilterSubject: r.topology.RequestSubject(plainItems), AckPolicy: jetstream.AckExplicitPolicy,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := auditor.Fetch(3, jetstream.FetchMaxWait(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			if err := msg.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.start(r.config())
+		time.Sleep(time.Minute)
+		if err := r.simulator.SetFaults(simulator.Faults{}); err != nil {
+			t.Fatal(err)
+		}
+		r.await(plainItems, time.Hour, items(3)...)
+		r.checkOnce(plainItems, items(3))
+	})
+}
+
+// A path that leads to another folder than before is another lane by the old
+// name: it stands still until an operator says so.
+func TestFolderThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		stop := r.start(r.config())
+		r.publish(plainItems, item("before", 1))
+		r.final(plainItems, "before")
+		stop()
+		other := simulator.New(simulator.Config{Seed: 2}) // where folders have other keys
+		defer other.Close()
+		other.AddFolder("Shared")
+		if _, err := other.AddQueue("Shared", simulator.Queue{Name: "Plain"}); err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := func() pipeline.Config {
+			cfg := r.config()
+			cfg.Tenants[0].Client = r.client(other.RoundTripper())
+			return cfg
+		}
+		r.publish(plainItems, item("after", 1))
+		stop = r.start(elsewhere())
+		time.Sleep(10 * time.Minute)
+		if n := len(r.finals(plainItems, "after")); n != 0 {
+			t.Errorf("%d outcomes, want the lane to stand still", n)
+		}
+		kv, err := r.js.KeyValue(t.Context(), r.topology.ControlBucket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if err := kv.Delete(t.Context(), "lanes.Default.Shared.items.Plain"); err != nil {
+			t.Fatal(err)
+		}
+		r.start(elsewhere())
+		r.final(plainItems, "after")
+	})
+}
+
+// Streams that contradict the protocol are refused with the difference, and
+// left as they are.
+func TestProvisionRefusesContradictions(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		stream, err := r.js.Stream(t.Context(), r.topology.LedgerStream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := stream.CachedInfo().Config
+		cfg.MaxAge, cfg.MaxBytes = time.Hour, 1<<30
+		if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		err = pipeline.Provision(t.Context(), r.js, r.topology)
+		if err == nil || !strings.Contains(err.Error(), "UIPATH_LEDGER: max age is 1h0m0s, it must be 0s") || strings.Contains(err.Error(), "bytes") {
+			t.Errorf("got %v, want the max age refused and the operator's limit on bytes left alone", err)
+		}
+		err = pipeline.CheckTopology(t.Context(), r.js, pipeline.Topology{Prefix: "other"})
+		if err == nil || !strings.Contains(err.Error(), "OTHER_REQUESTS") {
+			t.Errorf("got %v, want the missing streams named", err)
+		}
+	})
+}
+
+// Two workers share every lane; no key has two effects.
+func TestTwoWorkersWithRepeats(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{Seed: 5, Faults: simulator.Faults{Rate: 0.05}}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		r.start(r.config())
+		queued := items(2000)
+		for range 3 {
+			r.publish(plainItems, queued...)
+			r.publish(uniqueItems, queued...)
+		}
+		r.await(plainItems, 2*time.Hour, queued...)
+		r.await(uniqueItems, 2*time.Hour, queued...)
+		r.checkOnce(plainItems, queued)
+		r.checkOnce(uniqueItems, queued)
+	})
+}
+
+// Two spellings of one queue are one scope: the same key is the same request.
+func TestSpellingsOfOneQueue(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		for _, lane := range []pipeline.Lane{
+			plainItems,
+			{Tenant: "Default", Folder: pipeline.DefaultFolder, Kind: pipeline.KindItem, Name: "PLAIN"},
+			{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "plain"},
+		} {
+			r.publish(lane, pipeline.Request{Key: "INV-1", Item: json.RawMessage(`{}`)})
+			time.Sleep(5 * time.Second)
+		}
+		r.final(plainItems, "INV-1")
+		if n := r.effects(plainItems, "INV-1"); n != 1 {
+			t.Errorf("%d effects, want 1", n)
+		}
+		known, err := r.publisher.Known(t.Context(), pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "PLAIN"}, []string{"INV-1", "INV-2"})
+		if err != nil || len(known) != 1 || !known["INV-1"].Final || known["INV-1"].Status != pipeline.StatusAccepted {
+			t.Errorf("known keys %+v, %v, want INV-1 as accepted", known, err)
+		}
+	})
+}
+
+// Watch stops when its context does, and can start with what there is.
+func TestWatchAll(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		r.publish(plainItems, items(10)...)
+		r.await(plainItems, time.Minute, items(10)...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n := 0
+		for o, err := range pipeline.Watch(ctx, r.js, r.topology, pipeline.OutcomeFilter{All: true, Status: pipeline.StatusAccepted}, nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; o.Lane() != plainItems {
+				t.Errorf("outcome of lane %s, want %s", o.Lane(), plainItems)
+			}
+		}
+		if n != 10 {
+			t.Errorf("%d outcomes, want 10", n)
+		}
+	})
+}
