@@ -54,7 +54,7 @@ func TestChaos(t *testing.T) {
 	report := c.report()
 	t.Logf("seed: %d, requests: %d, published: %d, kills: %d, %s, unknown: %d, statuses: %v, decided by: %v, attempts: %v, calls: %v, seconds: %.1f",
 		c.seed, report.Requests, c.published, c.kills, report, report.Unknown, report.Statuses, c.decidedBy(), c.attempts(), c.callCounts(), time.Since(begun).Seconds())
-	for i, v := range report.Violations {
+	for i, v := range append(report.Violations, c.notAccepted()...) {
 		t.Errorf("%s: %s", v.Key, v.What)
 		if i < 10 {
 			t.Log(c.evidence(v.Key))
@@ -259,6 +259,21 @@ func (c *chaos) report() history.Report {
 	report, err := c.judge(c.t.Context())
 	c.check(err)
 	return report
+}
+
+// notAccepted finds what was turned down. Every request can work, so none may
+// suffer for what befell the workers and Orchestrator.
+func (c *chaos) notAccepted() []history.Violation {
+	var turnedDown []history.Violation
+	for _, o := range c.collector.all() {
+		if o.Status != pipeline.StatusAccepted && o.Status != pipeline.StatusUnknown {
+			turnedDown = append(turnedDown, history.Violation{
+				Key:  history.Key{Lane: o.Lane(), Key: o.Key},
+				What: fmt.Sprintf("%s after %d attempts, though nothing is wrong with it: %s", o.Status, o.Attempts, o.Error.Message),
+			})
+		}
+	}
+	return turnedDown
 }
 
 func (c *chaos) decidedBy() map[pipeline.DecidedBy]int {
