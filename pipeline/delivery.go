@@ -194,10 +194,10 @@ func (d *delivery) released(delay time.Duration) {
 // request's trace.
 var traceHeaders = []string{"traceparent", "tracestate"}
 
-func traceOf(msg jetstream.Msg) nats.Header {
+func traceOf(header nats.Header) nats.Header {
 	trace := nats.Header{}
 	for _, name := range traceHeaders {
-		if values := msg.Headers()[name]; len(values) > 0 {
+		if values := header[name]; len(values) > 0 {
 			trace[name] = values
 		}
 	}

@@ -63,7 +63,7 @@ func (r *runner) publishOutcomes(ctx context.Context, lane Lane, batch []*delive
 		if o == nil {
 			continue
 		}
-		w, err := r.ledger.putOutcome(lane, *o, d.claim, traceOf(d.msg))
+		w, err := r.ledger.putOutcome(lane, *o, d.claim, traceOf(d.msg.Headers()))
 		if err != nil {
 			r.unsettled(d, err)
 			continue

@@ -48,6 +48,7 @@ type tenant struct {
 	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
 	// of a job we start.
 	batchKeys atomic.Int32
+	sweeps    sweeps
 	// unclear counts writes in a row that got no clear answer; lastWrite is
 	// when one last got through, by the server's clock.
 	unclear   atomic.Int32

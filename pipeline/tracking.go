@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/orchestrator"
@@ -89,20 +90,33 @@ func (w *Worker) askAfter(ctx context.Context, t *tenant, batch jetstream.Messag
 	}
 }
 
+// tracked is a request that was accepted and whose end is awaited: the news of
+// it, as it stands in the ledger.
+type tracked struct {
+	Outcome
+	sequence uint64
+	header   nats.Header
+}
+
 // askOnce looks how an accepted request goes on. It returns when to look
 // again, 0 for never.
 func (w *Worker) askOnce(ctx context.Context, t *tenant, msg jetstream.Msg) (time.Duration, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return maxPoll, fmt.Errorf("read message metadata: %w", err)
+	}
 	o, err := DecodeOutcome(msg.Data())
 	if err != nil {
 		return maxPoll, err
 	}
+	open := tracked{Outcome: o, sequence: meta.Sequence.Stream, header: msg.Headers()}
 	states, err := w.ledger.read(ctx, o.Lane(), []string{o.Key})
 	if err != nil {
 		return minPoll, err
 	}
 	s := states[o.Key]
 	if s.outcome != nil && s.outcome.Generation >= o.Generation {
-		return 0, w.forgetAccepted(ctx, msg)
+		return 0, w.forgetAccepted(ctx, open)
 	}
 	if s.claim == nil || s.claim.State != claimTracked {
 		return minPoll, nil // a replica that is behind
@@ -110,13 +124,12 @@ func (w *Worker) askOnce(ctx context.Context, t *tenant, msg jetstream.Msg) (tim
 	ended, err := w.lookAtEnd(ctx, t, &o)
 	t.observe(ctx, orchestrator.Reads, err)
 	if err != nil || !ended {
-		age := w.clock.now().Sub(o.FinishedAt)
-		return min(maxPoll, max(minPoll, age/4)), err
+		return t.nextPoll(o, w.clock.now()), err
 	}
-	if err := w.publishEnd(ctx, o, *s.claim, msg); err != nil {
+	if err := w.publishEnd(ctx, open, o, *s.claim); err != nil {
 		return minPoll, err
 	}
-	return 0, w.forgetAccepted(ctx, msg)
+	return 0, nil
 }
 
 // lookAtEnd reads the job or the item by its id, which no limit counts, and
@@ -126,98 +139,102 @@ func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, er
 	if err != nil {
 		return false, fmt.Errorf("find folder: %w", err)
 	}
-	o.Stage, o.DecidedBy, o.FinishedAt = StageFinal, ByPoll, w.clock.now()
 	if o.Kind == KindJob {
 		job, err := t.Client.Job(ctx, folder, o.Job.ID)
 		if errors.Is(err, orchestrator.ErrNotFound) {
-			vanished(o, fmt.Sprintf("job %d", o.Job.ID))
+			w.vanished(o, fmt.Sprintf("job %d", o.Job.ID))
 			return true, nil
 		}
 		if err != nil {
 			return false, fmt.Errorf("look at job: %w", err)
 		}
-		return endOfJob(o, job), nil
+		return w.endOfJob(o, job), nil
 	}
 	item, err := t.Client.QueueItem(ctx, folder, o.Item.ID)
 	if err == nil && item.Status == "Retried" {
 		item, err = t.Client.QueueItemLastRetry(ctx, folder, item.ID)
 	}
 	if errors.Is(err, orchestrator.ErrNotFound) {
-		vanished(o, fmt.Sprintf("queue item %d", o.Item.ID))
+		w.vanished(o, fmt.Sprintf("queue item %d", o.Item.ID))
 		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look at queue item: %w", err)
 	}
-	return endOfItem(o, item), nil
+	return w.endOfItem(o, item), nil
 }
 
 // vanished is the end of what Orchestrator no longer has: it was accepted,
 // and how it ended nobody can know.
-func vanished(o *Outcome, what string) {
-	o.Status = StatusUnknown
+func (w *Worker) vanished(o *Outcome, what string) {
+	w.ended(o, StatusUnknown)
 	o.Error = &OutcomeError{Kind: "vanished", Message: what + " was accepted and is no longer there: it was removed before its end was seen"}
 }
 
-func endOfJob(o *Outcome, job orchestrator.Job) bool {
-	o.Job = jobResult(job)
-	switch job.State {
-	case "Successful":
-		o.Status = StatusSucceeded
-		return true
-	case "Faulted", "Stopped":
-		o.Status = StatusFailed
-		o.Error = &OutcomeError{Kind: map[string]string{"Faulted": "faulted", "Stopped": "stopped"}[job.State], Code: job.ErrorCode, Message: job.Info}
-		return true
-	}
-	return false
+func (w *Worker) ended(o *Outcome, status Status) {
+	o.Stage, o.Status, o.DecidedBy, o.FinishedAt = StageFinal, status, ByPoll, w.clock.now()
 }
 
-func endOfItem(o *Outcome, item orchestrator.QueueItem) bool {
-	o.Item = itemResult(item)
-	kinds := map[string]string{"Failed": "failed", "Abandoned": "abandoned", "Deleted": "deleted"}
-	switch item.Status {
-	case "Successful":
-		o.Status = StatusSucceeded
-		return true
-	case "Failed", "Abandoned", "Deleted":
+// endOfJob completes the outcome of a job that has ended, and reports whether
+// it has.
+func (w *Worker) endOfJob(o *Outcome, job orchestrator.Job) bool {
+	kinds := map[string]string{"Successful": "", "Faulted": "faulted", "Stopped": "stopped"}
+	kind, end := kinds[job.State]
+	if !end {
+		return false
+	}
+	o.Job = jobResult(job)
+	w.ended(o, StatusSucceeded)
+	if kind != "" {
 		o.Status = StatusFailed
-		o.Error = &OutcomeError{Kind: kinds[item.Status], Message: "the queue item ended as " + item.Status}
+		o.Error = &OutcomeError{Kind: kind, Code: job.ErrorCode, Message: job.Info}
+	}
+	return true
+}
+
+// endOfItem completes the outcome of an item whose transaction has ended, and
+// reports whether it has.
+func (w *Worker) endOfItem(o *Outcome, item orchestrator.QueueItem) bool {
+	kinds := map[string]string{"Successful": "", "Failed": "failed", "Abandoned": "abandoned", "Deleted": "deleted"}
+	kind, end := kinds[item.Status]
+	if !end {
+		return false
+	}
+	o.Item = itemResult(item)
+	w.ended(o, StatusSucceeded)
+	if kind != "" {
+		o.Status = StatusFailed
+		o.Error = &OutcomeError{Kind: kind, Message: "the queue item ended as " + item.Status}
 		if e := item.ProcessingException; e != nil {
 			o.Error.Code, o.Error.Message = e.Type, e.Reason
 		}
-		return true
 	}
-	return false
+	return true
 }
 
-// publishEnd writes the final outcome, and takes the key out of tracking,
-// together.
-func (w *Worker) publishEnd(ctx context.Context, o Outcome, c claim, msg jetstream.Msg) error {
-	final, err := w.ledger.putOutcome(o.Lane(), o, c, traceOf(msg))
+// publishEnd writes the final outcome and takes the key out of tracking,
+// together; then the news of acceptance goes.
+func (w *Worker) publishEnd(ctx context.Context, open tracked, end Outcome, c claim) error {
+	final, err := w.ledger.putOutcome(end.Lane(), end, c, traceOf(open.header))
 	if err != nil {
 		return err
 	}
 	c.State = claimSettled
-	if err := w.ledger.commitTogether(ctx, []*write{final, w.ledger.changeClaim(o.Lane(), o.Key, c)}); err != nil {
-		return fmt.Errorf("publish the end of %s: %w", o.Key, err)
+	if err := w.ledger.commitTogether(ctx, []*write{final, w.ledger.changeClaim(end.Lane(), end.Key, c)}); err != nil {
+		return fmt.Errorf("publish the end of %s: %w", end.Key, err)
 	}
-	w.stats.count(&o)
-	return nil
+	w.stats.count(&end)
+	return w.forgetAccepted(ctx, open)
 }
 
 // forgetAccepted removes the news that a request was accepted once its final
 // outcome is there; it was kept without end so as not to lose track.
-func (w *Worker) forgetAccepted(ctx context.Context, msg jetstream.Msg) error {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return fmt.Errorf("read message metadata: %w", err)
-	}
+func (w *Worker) forgetAccepted(ctx context.Context, open tracked) error {
 	stream, err := w.js.Stream(ctx, w.cfg.Topology.LedgerStream())
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
-	if err := stream.DeleteMsg(ctx, meta.Sequence.Stream); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	if err := stream.DeleteMsg(ctx, open.sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("remove the news of acceptance: %w", err)
 	}
 	return nil

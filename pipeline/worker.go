@@ -157,6 +157,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, t := range w.tenants {
 		wg.Go(func() { w.keepFollowing(background, t) })
 		wg.Go(func() { w.followToTheEnd(ctx, background, t) })
+		wg.Go(func() { w.sweepTenant(ctx, background, t) })
 	}
 	w.log.Info("worker ready", "requests", w.cfg.Topology.RequestsStream(), "atomic_batches", w.ledger.atomic)
 	w.stats.ready.Store(true)
