@@ -26,7 +26,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		`{"key":"k","item":{"SpecificContent":{"A":1e400,"B":-0,"C":"\ud800","D":null}}}`,
 		`{"key":"k","item":{"Reference":"k","SpecificContent":{"a@odata.type":"#String"}}}`,
 		`{"key":"k","key":"l","item":{}}`, `{"\u006bey":"k","item":{}}`, `{"key":"<&>\u2028","item":{"<":"&"}}`,
-		`{"key":"k","item":{},"job":null,"tenant":"T","folder":"F","queue":"Q","process":""}`,
+		`{"key":"k","item":{},"job":null,"tenant":"T","folder":"F","queue":"Q"}`, `{"key":"k","job":{},"process":"P"}`,
 		`{"key":"k","notAfter":"2026-12-01T00:00:00.123456789+14:00","until":"completed","job":{"InputArguments":"{\"a\":{}}"}}`,
 		`{"key":"k","job":{"InputArguments":{"a":[{"b":[]}]},"RobotIds":[1],"JobsCount":1}}`,
 		`{"key":"k","item":{}} {}`, `{"key":"k","item":`, `{"a":1,"b":2}`, "{\"key\":\"\xff\"}",
@@ -74,8 +74,8 @@ func checkInvalid(t *testing.T, err error) {
 	if _, ok := errors.AsType[*InvalidError](err); !ok {
 		t.Fatalf("a fault is no *InvalidError: %v", err)
 	}
-	if !utf8.ValidString(oneLine(err.Error())) {
-		t.Fatalf("a fault does not make a header: %q", oneLine(err.Error()))
+	if line := oneLine(err.Error()); !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' }) {
+		t.Fatalf("a fault does not make a header: %q", line)
 	}
 }
 
@@ -83,17 +83,11 @@ func checkInvalid(t *testing.T, err error) {
 // in one.
 func plainRequest(t *testing.T, r Request) map[string]any {
 	t.Helper()
-	value := func(raw json.RawMessage) any {
+	value := func(raw json.RawMessage) string {
 		if raw == nil {
-			return nil
+			return ""
 		}
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.UseNumber()
-		var v any
-		if err := dec.Decode(&v); err != nil {
-			t.Fatalf("what was decoded is not JSON: %v: %s", err, raw)
-		}
-		return v
+		return string(rewrite(t, raw))
 	}
 	return map[string]any{
 		"key": r.Key, "until": r.Until, "notAfter": r.NotAfter.UTC(), "item": value(r.Item), "job": value(r.Job),
@@ -154,6 +148,13 @@ func FuzzDecodeClaim(f *testing.F) {
 	f.Add(typicalClaim.encode())
 	for _, body := range []string{`{}`, `{"v":1}`, `{"v":2}`, `{"v":1,"holdNanoseconds":-1}`, `{"v":1,"state":"later","more":[]}`, `null`, `{"v":1.0}`} {
 		f.Add([]byte(body))
+	}
+	back, err := decodeClaim(typicalClaim.encode(), 0, time.Time{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if diff := cmp.Diff(&typicalClaim, back, cmp.AllowUnexported(claim{})); diff != "" {
+		f.Fatalf("encoded and decoded it is another claim (-before +after):\n%s", diff)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		stored := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
@@ -223,9 +224,10 @@ func FuzzScope(f *testing.F) {
 	})
 }
 
-// FuzzHashPayload: neither order nor blanks tell payloads apart.
+// FuzzHashPayload: neither order, at whatever depth, nor blanks nor escapes
+// tell payloads apart.
 func FuzzHashPayload(f *testing.F) {
-	f.Add(typicalKey, []byte(`{"b":{"y":1.50,"x":[1,{"z":null}]},"a":"ü\u00fc<","Reference":"INV-2026-004217","n":null}`))
+	f.Add(typicalKey, []byte(`{"b":{"y":1.50,"x":[1,{"z":null,"w":0}]},"a":"ü\u00fc<","Reference":"INV-2026-004217","n":null}`))
 	f.Add("k", []byte(`{"Reference":"k"}`))
 	f.Add("k", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, key string, raw []byte) {
@@ -236,16 +238,28 @@ func FuzzHashPayload(f *testing.F) {
 		want := hashPayload(key, members)
 		reversed := make([]member, 0, len(members))
 		for _, m := range slices.Backward(members) {
-			var spaced bytes.Buffer
-			if err := json.Indent(&spaced, m.value, " ", "\t"); err != nil {
-				t.Fatalf("a member that was read is not JSON: %v: %s", err, m.value)
-			}
-			reversed = append(reversed, member{m.name, spaced.Bytes()})
+			reversed = append(reversed, member{m.name, rewrite(t, m.value)})
 		}
 		if got := hashPayload(key, reversed); got != want {
-			t.Fatalf("the members in another order have another hash: %s", raw)
+			t.Fatalf("the same members, written in another way, have another hash: %s", raw)
 		}
 	})
+}
+
+// rewrite writes a JSON value with its members sorted and over many lines.
+func rewrite(t *testing.T, raw json.RawMessage) json.RawMessage {
+	t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		t.Fatalf("a member that was read is not JSON: %v: %s", err, raw)
+	}
+	lines, err := json.MarshalIndent(v, " ", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
 
 var bucketToken = regexp.MustCompile(`^[-_=a-zA-Z0-9]*$`)
@@ -253,7 +267,7 @@ var bucketToken = regexp.MustCompile(`^[-_=a-zA-Z0-9]*$`)
 // FuzzControlKey: names that differ have keys that differ, of characters that
 // a bucket takes.
 func FuzzControlKey(f *testing.F) {
-	for _, pair := range [][2]string{{"a", "b"}, {"a.b", "a"}, {"=2E", "."}, {"", "="}, {"ü", "=C3=BC"}, {"A", "a"}, {"-", "_"}} {
+	for _, pair := range [][2]string{{"a", "b"}, {"a.b", "a"}, {"=2E", "."}, {"", "="}, {"ü", "=C3=BC"}, {"A", "a"}, {"-", "_"}, {"_2E", "."}, {"-2E", "."}} {
 		f.Add(pair[0], pair[1])
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
