@@ -97,10 +97,11 @@
 //	topology.go control.go                     streams, subjects, the bucket workers agree by
 //	publisher.go watch.go                      for producers and for subscribers
 //	worker.go lanes.go runner.go               a worker, its lanes, one lane
-//	delivery.go claiming.go call.go doubt.go settle.go tracking.go
-//	                                           one delivery from decode to ack, and after
+//	delivery.go claiming.go call.go doubt.go settle.go
+//	                                           one delivery from decode to ack
 //	ledger.go claim.go probe.go clock.go       who carries out what, and what became of it
 //	tenant.go slots.go held.go                 what a tenant may be asked, what is in hand
+//	tracking.go sweep.go                       how what was accepted ends
 //
 // Package embedded runs JetStream in this process; package history judges what
 // happened against the promise.

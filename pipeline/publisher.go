@@ -111,10 +111,10 @@ type KnownKey struct {
 // is not known yet. The answer may be a moment old.
 func (p *Publisher) Known(ctx context.Context, lane Lane, keys []string) (map[string]KnownKey, error) {
 	canonical, err := p.Canonical(ctx, lane)
-	if errors.Is(err, ErrLaneUnknown) {
-		return map[string]KnownKey{}, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrLaneUnknown):
+		canonical = lane // what came to nothing is filed as it was published
+	case err != nil:
 		return nil, err
 	}
 	l := newLedger(p.js, p.topology, nil)

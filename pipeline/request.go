@@ -130,6 +130,14 @@ func (r Request) Validate(lane Lane) error {
 	return err
 }
 
+// PayloadHash checks the request as Validate does and gives the hash under
+// which the ledger knows what it asks for: two requests of one key that differ
+// in it are a key conflict.
+func (r Request) PayloadHash(lane Lane) (string, error) {
+	p, err := r.payload(lane)
+	return p.hash, err
+}
+
 // payload checks the request and gives what is to be sent for it.
 func (r Request) payload(lane Lane) (payload, error) {
 	faults := []error{lane.Validate(), ValidateKey(r.Key), r.validateUntil(), r.validateLane(lane)}

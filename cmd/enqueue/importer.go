@@ -202,11 +202,11 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 			fresh = append(fresh, row)
 			continue
 		}
-		same, err := isKnown(k, row.Request)
+		hash, err := row.Request.PayloadHash(i.lane)
 		switch {
 		case err != nil:
-			return nil, err
-		case same:
+			return nil, fmt.Errorf("row %d: %w", row.Number, err)
+		case hash == k.PayloadHash:
 			i.result.Known++
 		default:
 			if err := i.reject(row, keyConflict(cmp.Or(i.sheet.KeyColumn(), "key"), row.Request.Key)); err != nil {
@@ -215,12 +215,6 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 		}
 	}
 	return fresh, nil
-}
-
-// isKnown reports whether the ledger's request of that key is this one.
-func isKnown(k pipeline.KnownKey, r pipeline.Request) (bool, error) {
-	hash, err := payloadHash(r)
-	return hash == k.PayloadHash, err
 }
 
 func keyConflict(field, key string) error {

@@ -164,7 +164,7 @@ func (i *installation) bind(ctx context.Context) error {
 
 // settle publishes a final outcome for a request, as a worker would.
 func (i *installation) settle(ctx context.Context, lane pipeline.Lane, r pipeline.Request, status pipeline.Status) error {
-	hash, err := payloadHash(r)
+	hash, err := r.PayloadHash(lane)
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ var receiptColumns = []cli.Column[receipt]{
 // submit stores the request, unless the ledger knows it already.
 func (h *handIn) submit(ctx context.Context) error {
 	var err error
-	if h.hash, err = payloadHash(h.request); err != nil {
+	if h.hash, err = h.request.PayloadHash(h.lane); err != nil {
 		return err
 	}
 	h.receipt = receipt{Key: h.request.Key, Lane: h.lane.String(), PayloadHash: h.hash}
