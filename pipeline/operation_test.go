@@ -316,3 +316,25 @@ func TestWatchAll(t *testing.T) {
 		}
 	})
 }
+
+// Requests that no worker has taken on yet are known to wait.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		if waiting, all, err := r.publisher.Waiting(t.Context(), plainItems, 10); len(waiting) != 0 || !all || err != nil {
+			t.Errorf("got %v, %v, %v, want nothing and all of it", waiting, all, err)
+		}
+		r.publish(plainItems, items(7)...)
+		r.publishRaw(r.topology.RequestSubject(plainItems), `{"key":"foreign","item":{}}`)
+		waiting, all, err := r.publisher.Waiting(t.Context(), plainItems, 10)
+		if err != nil || !all || len(waiting) != 7 {
+			t.Fatalf("got %v, %v, %v, want the seven that a Publisher has published", waiting, all, err)
+		}
+		if hash, err := item("INV-00003", 3).PayloadHash(plainItems); err != nil || waiting["INV-00003"] != hash {
+			t.Errorf("got hash %q, %v, want %q", waiting["INV-00003"], err, hash)
+		}
+		if waiting, all, err = r.publisher.Waiting(t.Context(), plainItems, 5); len(waiting) != 0 || all || err != nil {
+			t.Errorf("got %v, %v, %v, want none, for they are too many", waiting, all, err)
+		}
+	})
+}

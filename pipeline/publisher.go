@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -133,6 +135,50 @@ func (p *Publisher) Known(ctx context.Context, lane Lane, keys []string) (map[st
 	}
 	return known, nil
 }
+
+// Waiting gives the keys, with their payload hashes, of requests that were
+// published on a lane's subject by a Publisher and still stand in the stream:
+// they wait for a worker, or were settled a moment ago. Where there are more
+// than most it gives none, and false: who publishes one of them again does no
+// harm.
+func (p *Publisher) Waiting(ctx context.Context, lane Lane, most int) (map[string]string, bool, error) {
+	subject := p.topology.RequestSubject(lane)
+	stream, err := p.js.Stream(ctx, p.topology.RequestsStream())
+	if err != nil {
+		return nil, false, fmt.Errorf("open the requests stream: %w", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return nil, false, fmt.Errorf("count the requests that wait: %w", err)
+	}
+	n := info.State.Subjects[subject]
+	if n == 0 || n > uint64(most) { //nolint:gosec // G115: a limit
+		return nil, n == 0, nil
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, HeadersOnly: true})
+	if err != nil {
+		return nil, false, fmt.Errorf("read the requests that wait: %w", err)
+	}
+	batch, err := consumer.Fetch(int(n), jetstream.FetchMaxWait(waitingTimeout)) //nolint:gosec // G115: at most most
+	if err != nil {
+		return nil, false, fmt.Errorf("read the requests that wait: %w", err)
+	}
+	waiting := make(map[string]string, n)
+	for msg := range batch.Messages() {
+		id := msg.Headers().Get(nats.MsgIdHdr)
+		if key := msg.Headers().Get(HeaderKey); key != "" && strings.HasPrefix(id, subject+"/") {
+			waiting[key] = id[strings.LastIndexByte(id, '/')+1:]
+		}
+		meta, err := msg.Metadata()
+		if err == nil && meta.NumPending == 0 {
+			break // some were removed meanwhile
+		}
+	}
+	return waiting, true, nil
+}
+
+// waitingTimeout bounds the look at what waits.
+const waitingTimeout = 10 * time.Second
 
 // Canonical gives the lane as Orchestrator spells it, by which claims and
 // outcomes are filed. It is learnt by the worker that first serves the lane:

@@ -140,8 +140,8 @@ func TestRejects(t *testing.T) {
 	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 3})
 
 	counts, r = i.importCSV(t, rejected, "--rejects", filepath.Join(dir, "still.csv"))
-	r.want(t, cli.ExitRejects, "row 3 (line 3): row: it was rejected before and not mended")
-	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 1, Rejected: 2})
+	r.want(t, cli.ExitRejects, "row 3 (line 3): row: it was rejected before and not mended", "key_conflict")
+	checkCounts(t, counts, importResult{Complete: true, Read: 3, Rejected: 3})
 }
 
 func TestImportBreaksOff(t *testing.T) {

@@ -22,6 +22,10 @@ const (
 	attemptTimeout = 12 * time.Second
 	// batchBytes bounds a batch in memory, whatever its number of rows.
 	batchBytes = 8 << 20
+	// maxWaiting bounds how many of the requests that wait are looked at, and
+	// with it the memory that takes. Rows that are handed in once more because
+	// there are more do no harm.
+	maxWaiting = 50_000
 	// publishTries is how often a batch is sent to a server that does not
 	// answer.
 	publishTries = 3
@@ -42,6 +46,9 @@ type importer struct {
 	rows  []sheet.Row // gathered for the next batch
 	bytes int
 	last  int // the last row that is dealt with
+	// waiting are the keys, with their payload hashes, of requests that no
+	// worker has taken on yet: the ledger does not know them.
+	waiting map[string]string
 }
 
 // importResult is how an import went.
@@ -75,6 +82,13 @@ func (i *importer) run(ctx context.Context) error {
 		return err //nolint:wrapcheck // explained by the caller
 	}
 	i.started = true
+	if i.publisher != nil {
+		waiting, _, err := i.publisher.Waiting(ctx, i.lane, maxWaiting)
+		if err != nil {
+			return err //nolint:wrapcheck // explained by the caller
+		}
+		i.waiting = waiting
+	}
 	err := errors.Join(i.importRows(ctx), i.rejects.close())
 	i.result.Read = i.result.settled()
 	i.result.Seconds = time.Since(begin).Seconds()
@@ -194,6 +208,11 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 	known, err := i.publisher.Known(ctx, i.lane, keys)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // explained by the caller
+	}
+	for _, key := range keys {
+		if hash, waits := i.waiting[key]; waits && known[key].PayloadHash == "" {
+			known[key] = pipeline.KnownKey{PayloadHash: hash}
+		}
 	}
 	var fresh []sheet.Row
 	for _, row := range rows {
