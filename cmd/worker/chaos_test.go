@@ -113,9 +113,6 @@ func newChaos(t *testing.T) *chaos {
 // makePlan spreads the requests, with some twice, over the time in which
 // workers are killed.
 func (c *chaos) makePlan() {
-	lane := func(kind pipeline.Kind, name string) pipeline.Lane {
-		return pipeline.Lane{Tenant: cli.DefaultTenant, Folder: "Shared", Kind: kind, Name: name}
-	}
 	span := time.Duration(*chaosKills) * time.Second
 	add := func(lane pipeline.Lane, n int) {
 		for i := range n {
@@ -128,9 +125,9 @@ func (c *chaos) makePlan() {
 			}
 		}
 	}
-	add(lane(pipeline.KindItem, "Invoices"), *chaosItems/2)
-	add(lane(pipeline.KindItem, "Orders"), *chaosItems-*chaosItems/2)
-	add(lane(pipeline.KindJob, "Pay invoices"), *chaosJobs)
+	add(uniqueQueue, *chaosItems/2)
+	add(plainQueue, *chaosItems-*chaosItems/2)
+	add(payInvoices, *chaosJobs)
 	slices.SortFunc(c.plan, func(a, b planned) int { return cmp.Compare(a.at, b.at) })
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"waybill/cmd/internal/cli"
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
 	"waybill/pipeline/history"
@@ -158,7 +159,7 @@ func (in *installation) ask(ctx context.Context, method, path string, body, into
 	if err != nil {
 		return fmt.Errorf("control call: %w", err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // it has been read
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("%s %s: %s %s: %w", method, path, resp.Status, answer, cmp.Or(err, errors.ErrUnsupported))
@@ -168,6 +169,13 @@ func (in *installation) ask(ctx context.Context, method, path string, body, into
 	}
 	return json.Unmarshal(answer, into)
 }
+
+// The lanes of the simulated Orchestrator as worker simulator makes it.
+var (
+	uniqueQueue = pipeline.Lane{Tenant: cli.DefaultTenant, Folder: "Shared", Kind: pipeline.KindItem, Name: "Invoices"}
+	plainQueue  = pipeline.Lane{Tenant: cli.DefaultTenant, Folder: "Shared", Kind: pipeline.KindItem, Name: "Orders"}
+	payInvoices = pipeline.Lane{Tenant: cli.DefaultTenant, Folder: "Shared", Kind: pipeline.KindJob, Name: "Pay invoices"}
+)
 
 // newRequest is a request whose content tells it from every other.
 func newRequest(lane pipeline.Lane, key string) pipeline.Request {

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -61,10 +60,6 @@ func (p *process) signal(s os.Signal) error {
 	}
 	return nil
 }
-
-// freeze and thaw stop it and let it go on, as a machine that is suspended.
-func (p *process) freeze() error { return p.signal(syscall.SIGSTOP) }
-func (p *process) thaw() error   { return p.signal(syscall.SIGCONT) }
 
 // exitCode waits for its end.
 func (p *process) exitCode(ctx context.Context) (int, error) {

@@ -38,6 +38,7 @@ import (
 //	log NAME REGEXP                 wait until the process has logged this
 //	crash NAME                      kill -9
 //	interrupt NAME, terminate NAME  send the signal
+//	freeze NAME, thaw NAME          stop the process as a machine that is suspended, and let it go on
 //	insist NAME                     interrupt it again and again until it ends
 //	ends NAME CODE                  wait for the process's end, with this exit code
 //	exits CODE PROGRAM [arg...]     run a program to its end, with this exit code
@@ -76,6 +77,8 @@ func TestScript(t *testing.T) {
 			"crash":        onStage((*stage).crash),
 			"interrupt":    onStage((*stage).interrupt),
 			"terminate":    onStage((*stage).terminate),
+			"freeze":       onStage((*stage).freeze),
+			"thaw":         onStage((*stage).thaw),
 			"insist":       onStage((*stage).insist),
 			"ends":         onStage((*stage).ends),
 			"exits":        onStage((*stage).exits),
@@ -221,6 +224,14 @@ func (s *stage) interrupt(_ context.Context, _ *testscript.TestScript, args []st
 
 func (s *stage) terminate(_ context.Context, _ *testscript.TestScript, args []string) error {
 	return s.send(syscall.SIGTERM, args)
+}
+
+func (s *stage) freeze(_ context.Context, _ *testscript.TestScript, args []string) error {
+	return s.send(syscall.SIGSTOP, args)
+}
+
+func (s *stage) thaw(_ context.Context, _ *testscript.TestScript, args []string) error {
+	return s.send(syscall.SIGCONT, args)
 }
 
 func (s *stage) send(signal os.Signal, args []string) error {

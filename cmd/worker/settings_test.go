@@ -1,0 +1,280 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"waybill/cmd/internal/cli"
+	"waybill/orchestrator"
+)
+
+// settingVariables are all that loadSettings looks at.
+var settingVariables = []string{
+	"WAYBILL_PREFIX", "UIPATH_URL", "UIPATH_URI", "UIPATH_ORGANIZATION", "UIPATH_TENANT", "UIPATH_IDENTITY_URI",
+	"UIPATH_CLIENT_ID", "UIPATH_CLIENT_SECRET", "UIPATH_CLIENT_SECRET_FILE", "UIPATH_SCOPE", "UIPATH_PAT", "UIPATH_PAT_FILE",
+	"UIPATH_FOLDER_PATH", "UIPATH_FOLDER_KEY", "UIPATH_FOLDER_ID",
+}
+
+// inFolder moves into a folder with these files and sets the environment to
+// these variables, each given as NAME=value, alone.
+func inFolder(t *testing.T, files map[string]string, environment ...string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range settingVariables {
+		t.Setenv(name, "")
+	}
+	for _, variable := range environment {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+}
+
+const cloudURL = "https://cloud.uipath.com/acme/prod/orchestrator_"
+
+func TestLoadSettings(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	for _, test := range []struct { //nolint:paralleltest // the same
+		name        string
+		files       map[string]string
+		environment []string
+		want        settings
+	}{
+		{name: "nothing"},
+		{
+			name:        "environment alone, the cloud",
+			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_SCOPE=OR.Jobs OR.Queues", "UIPATH_FOLDER_PATH=Finance/Invoices"},
+			want: settings{Tenants: []tenant{{
+				Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", Scopes: []string{"OR.Jobs", "OR.Queues"}, Folder: folder{Path: "Finance/Invoices"},
+			}}},
+		},
+		{
+			name:        "environment alone, in parts",
+			environment: []string{"UIPATH_URI=https://cloud.uipath.com/", "UIPATH_ORGANIZATION=acme", "UIPATH_TENANT=prod", "UIPATH_PAT=rt_1", "UIPATH_FOLDER_ID=7"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, pat: "rt_1", Folder: folder{ID: 7}}}},
+		},
+		{
+			name:        "environment alone, on premises",
+			environment: []string{"UIPATH_URI=https://orchestrator.example.net", "UIPATH_IDENTITY_URI=https://orchestrator.example.net/identity/", "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_FOLDER_KEY=k"},
+			want: settings{Tenants: []tenant{{
+				Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/identity/connect/token",
+				ClientID: "id", clientSecret: "s", Folder: folder{Key: "k"},
+			}}},
+		},
+		{
+			name:        "an identity URI that is the token endpoint already",
+			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_IDENTITY_URI=https://id.example.net/connect/token", "UIPATH_PAT=rt_1"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, TokenURL: "https://id.example.net/connect/token", pat: "rt_1"}}},
+		},
+		{
+			name:        "UIPATH_URL goes before UIPATH_URI",
+			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_URI=https://elsewhere.example.net", "UIPATH_PAT=rt_1"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, pat: "rt_1"}}},
+		},
+		{
+			name:        "secrets by files that the environment names",
+			files:       map[string]string{"secret": "s3cr3t \r\n", "pat": "rt_1\n"},
+			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET_FILE=secret", "UIPATH_PAT_FILE=pat"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s3cr3t ", pat: "rt_1"}}},
+		},
+		{
+			name: "file alone",
+			files: map[string]string{"secret": "s\n", "waybill.yaml": `
+prefix: acme
+replicas: 3
+retention: 1440h
+worker: first
+limits: {ackWait: 5s, callTimeout: 20s, hold: 30s, settle: 20s, patience: 1h, linger: 10ms, drain: 1m, maxAttempts: 7, bulkItems: 100, bulkBytes: 1000000, maxHeld: 2000}
+tenants:
+  - name: prod
+    url: ` + cloudURL + `
+    clientId: id
+    clientSecretFile: secret
+    scopes: [OR.Jobs]
+    folder: {path: Finance}
+    maxInFlight: 4
+    listReadsPerMinute: 30
+    itemIds: [Invoices]
+    classicFolders: true
+  - url: https://orchestrator.example.net
+    tokenUrl: https://orchestrator.example.net/token
+    patFile: secret
+`},
+			want: settings{
+				Prefix: "acme", Replicas: 3, Retention: 1440 * time.Hour, Worker: "first",
+				Limits: limits{
+					AckWait: 5 * time.Second, CallTimeout: 20 * time.Second, Hold: 30 * time.Second, Settle: 20 * time.Second, Patience: time.Hour,
+					Linger: 10 * time.Millisecond, Drain: time.Minute, MaxAttempts: 7, BulkItems: 100, BulkBytes: 1_000_000, MaxHeld: 2000,
+				},
+				Tenants: []tenant{
+					{
+						Name: "prod", URL: cloudURL, ClientID: "id", ClientSecretFile: "secret", clientSecret: "s", Scopes: []string{"OR.Jobs"}, Folder: folder{Path: "Finance"},
+						MaxInFlight: 4, ListReadsPerMinute: 30, ItemIDs: []string{"Invoices"}, ClassicFolders: true,
+					},
+					{Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/token", PATFile: "secret", pat: "s"},
+				},
+			},
+		},
+		{
+			name:        "the environment's credentials are for the file's one tenant",
+			files:       map[string]string{"waybill.yaml": "tenants:\n  - name: prod\n    url: " + cloudURL + "\n    folder: {path: Finance}\n"},
+			environment: []string{"UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", Folder: folder{Path: "Finance"}}}},
+		},
+		{
+			name:        "the environment goes before the file",
+			files:       map[string]string{"waybill.yaml": "prefix: file\ntenants:\n  - name: prod\n    url: https://old.example.net\n    clientId: old\n    clientSecretFile: missing\n    scopes: [old]\n    folder: {id: 1}\n    maxInFlight: 4\n"},
+			environment: []string{"WAYBILL_PREFIX=environment", "UIPATH_TENANT=prod", "UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_SCOPE=new", "UIPATH_FOLDER_PATH=Finance"},
+			want: settings{Prefix: "environment", Tenants: []tenant{{
+				Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", ClientSecretFile: "missing", Scopes: []string{"new"}, Folder: folder{Path: "Finance"}, MaxInFlight: 4,
+			}}},
+		},
+		{
+			name:        "a tenant more than the file has",
+			files:       map[string]string{"secret": "s", "waybill.yaml": "tenants:\n  - {name: test, url: https://test.example.net, patFile: secret}\n"},
+			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=rt_1"},
+			want: settings{Tenants: []tenant{
+				{Name: "test", URL: "https://test.example.net", PATFile: "secret", pat: "s"},
+				{Name: "prod", URL: cloudURL, pat: "rt_1"},
+			}},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inFolder(t, test.files, test.environment...)
+			got, err := loadSettings("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(tenant{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoadSettingsFromNamedFile(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	inFolder(t, map[string]string{"waybill.yaml": "prefix: default\n", "other.yaml": "prefix: other\n"})
+	got, err := loadSettings(filepath.Join(".", "other.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Prefix != "other" {
+		t.Errorf("prefix %q, want the named file's", got.Prefix)
+	}
+}
+
+func TestLoadSettingsErrors(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	for _, test := range []struct { //nolint:paralleltest // the same
+		name        string
+		path        string
+		files       map[string]string
+		environment []string
+		want        string
+	}{
+		{name: "unknown key", files: map[string]string{"waybill.yaml": "prefix: a\nprefixes: b\n"}, want: `waybill.yaml: [2:1] unknown field "prefixes"`},
+		{name: "unknown key of a tenant", files: map[string]string{"waybill.yaml": "tenants:\n  - name: a\n    clientSecret: s\n"}, want: `waybill.yaml: [3:5] unknown field "clientSecret"`},
+		{name: "a key twice", files: map[string]string{"waybill.yaml": "prefix: a\nprefix: b\n"}, want: "waybill.yaml: [2:1]"},
+		{name: "a duration that is none", files: map[string]string{"waybill.yaml": "limits:\n  settle: soon\n"}, want: "waybill.yaml: "},
+		{name: "no YAML", files: map[string]string{"waybill.yaml": "tenants: [\n"}, want: "waybill.yaml: "},
+		{name: "no such file", path: "none.yaml", want: "read configuration: open none.yaml"},
+		{name: "secret twice", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_SECRET=s", "UIPATH_CLIENT_SECRET_FILE=f"}, want: "UIPATH_CLIENT_SECRET and UIPATH_CLIENT_SECRET_FILE are both set: unset one"},
+		{name: "token twice", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=s", "UIPATH_PAT_FILE=f"}, want: "UIPATH_PAT and UIPATH_PAT_FILE are both set: unset one"},
+		{name: "secret's file missing", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_SECRET_FILE=f"}, want: "UIPATH_CLIENT_SECRET_FILE: open f"},
+		{name: "secret's file empty", files: map[string]string{"f": "\n"}, environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT_FILE=f"}, want: "UIPATH_PAT_FILE: the file f is empty"},
+		{name: "secret's file missing, by the file", files: map[string]string{"waybill.yaml": "tenants:\n  - clientSecretFile: f\n"}, want: "clientSecretFile: open f"},
+		{name: "token's file missing, by the file", files: map[string]string{"waybill.yaml": "tenants:\n  - patFile: f\n"}, want: "patFile: open f"},
+		{name: "folder id", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_FOLDER_ID=Finance"}, want: `UIPATH_FOLDER_ID "Finance": it must be a number`},
+		{name: "two folders", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_FOLDER_ID=7", "UIPATH_FOLDER_PATH=Finance"}, want: "tenant prod: give one of folder path, key and id"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inFolder(t, test.files, test.environment...)
+			_, err := loadSettings(test.path)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("got %q, want %q", err, test.want)
+			}
+			if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitUsage {
+				t.Errorf("got %#v, want exit code %d", err, cli.ExitUsage)
+			}
+		})
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		tenant tenant
+		want   orchestrator.Login
+		fault  string
+	}{
+		{
+			name: "client credentials", tenant: tenant{ClientID: "id", clientSecret: "s", Scopes: []string{"OR.Jobs"}, TokenURL: "https://id.example.net/token"},
+			want: orchestrator.ClientCredentials{TokenURL: "https://id.example.net/token", ClientID: "id", ClientSecret: "s", Scopes: []string{"OR.Jobs"}},
+		},
+		{name: "personal access token", tenant: tenant{pat: "rt_1"}, want: orchestrator.PersonalAccessToken("rt_1")},
+		{name: "no secret", tenant: tenant{Name: "prod", ClientID: "id"}, fault: "tenant prod: there is a client id but no secret"},
+		{name: "no id", tenant: tenant{Name: "prod", clientSecret: "s"}, fault: "tenant prod: no credentials"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := test.tenant.login()
+			if test.fault != "" {
+				if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitCredentials || !strings.HasPrefix(e.Error(), test.fault) {
+					t.Errorf("got %v, want %q with exit code %d", err, test.fault, cli.ExitCredentials)
+				}
+				return
+			}
+			if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+				t.Errorf("error %v, login (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestFlagsGoBeforeFile(t *testing.T) {
+	t.Parallel()
+	file := limits{AckWait: time.Second, CallTimeout: time.Second, Hold: time.Second, Settle: time.Second, Patience: time.Second, Linger: time.Second, Drain: time.Second, BulkItems: 1, BulkBytes: 1, MaxHeld: 1, MaxAttempts: 1}
+	var none serviceFlags
+	if diff := cmp.Diff(file, none.over(file)); diff != "" {
+		t.Errorf("without flags (-want +got):\n%s", diff)
+	}
+	cmd := newRunCommand()
+	if err := cmd.ParseFlags([]string{"--ack-wait=2s", "--call-timeout=2s", "--hold=2s", "--settle=2s", "--patience=2s", "--linger=2s", "--drain=2s", "--bulk-items=2"}); err != nil {
+		t.Fatal(err)
+	}
+	all := serviceFlags{limits: limits{AckWait: 2 * time.Second, CallTimeout: 2 * time.Second, Hold: 2 * time.Second, Settle: 2 * time.Second, Patience: 2 * time.Second, Linger: 2 * time.Second, Drain: 2 * time.Second, BulkItems: 2}}
+	want := all.limits
+	want.BulkBytes, want.MaxHeld, want.MaxAttempts = 1, 1, 1 // there are no flags for these
+	if diff := cmp.Diff(want, all.over(file)); diff != "" {
+		t.Errorf("with every flag (-want +got):\n%s", diff)
+	}
+}
+
+func TestTenantOfURL(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		cloudURL:       "prod",
+		cloudURL + "/": "prod",
+		"https://suite.example.net/acme/test/orchestrator_": "test",
+		"https://orchestrator.example.net":                  "",
+		"https://orchestrator.example.net/odata":            "",
+		"":                                                  "",
+	} {
+		if got := tenantOfURL(url); got != want {
+			t.Errorf("tenant of %q: got %q, want %q", url, got, want)
+		}
+	}
+}
