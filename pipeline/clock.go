@@ -22,7 +22,7 @@ func (c *serverClock) observe(stamp, asked time.Time) {
 }
 
 func (c *serverClock) now() time.Time {
-	return time.Now().Add(c.ahead())
+	return time.Now().Add(c.ahead()).UTC()
 }
 
 // ahead is how far the server's clock is ahead of ours.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 )
@@ -66,16 +67,11 @@ func (d *delivery) why() string {
 // their own.
 func oneLine(s string) string {
 	const most = 1000
-	out := make([]byte, 0, min(len(s), most))
-	for i := range min(len(s), most) {
-		switch c := s[i]; {
-		case c == '\n':
-			out = append(out, ';', ' ')
-		case c < ' ' || c == 0x7f:
-			out = append(out, ' ')
-		default:
-			out = append(out, c)
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\n", "; "), "?")
+	return clip(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
 		}
-	}
-	return string(out)
+		return r
+	}, s), most)
 }

@@ -79,7 +79,7 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 		d.payload, err = d.request.payload(lane)
 		faults = append(faults, err)
 	}
-	d.fault = errors.Join(append(faults, laneFault)...)
+	d.fault = joinFaults(append(faults, laneFault)...)
 	return d, nil
 }
 

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -18,13 +19,47 @@ type InvalidError struct {
 func (e *InvalidError) Error() string {
 	var b strings.Builder
 	if e.Field != "" {
-		b.WriteString(e.Field)
+		b.WriteString(clip(e.Field, 80))
 		b.WriteByte(' ')
 	}
 	if e.Value != "" {
 		fmt.Fprintf(&b, "%q", clip(e.Value, 80))
 	}
 	return strings.TrimSpace(b.String()) + ": " + e.Mend
+}
+
+// maxFaults is how many faults of one request are told. A producer mends those
+// first; a hostile one cannot make the answer larger than what it sent.
+const maxFaults = 8
+
+// joinFaults joins the first faults and counts the others.
+func joinFaults(faults ...error) error {
+	var told []error
+	others := 0
+	for _, err := range faults {
+		for _, fault := range unjoin(err) {
+			if len(told) == maxFaults {
+				others++
+				continue
+			}
+			told = append(told, fault)
+		}
+	}
+	if others > 0 {
+		told = append(told, &InvalidError{Field: "body", Mend: fmt.Sprintf("it has %d more faults", others)})
+	}
+	return errors.Join(told...)
+}
+
+// unjoin gives the errors that were joined, or the error itself.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what is joined here
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 // clip shortens a value to at most n bytes for people to read, never inside a

@@ -20,7 +20,7 @@ const (
 func (k Kind) token() string { return string(k) + "s" }
 
 // DefaultFolder as a lane's folder stands for the folder the tenant is
-// configured with.
+// configured with. (A folder that is named so cannot be named in a subject.)
 const DefaultFolder = "-"
 
 // Lane names one queue or one process in one folder of one tenant. Everything
@@ -68,11 +68,7 @@ func (l Lane) nameField() string {
 
 // scope is the lane's part of every subject: <tenant>.<folder>.<kind>.<name>.
 func (l Lane) scope() string {
-	folder := DefaultFolder
-	if l.Folder != DefaultFolder {
-		folder = encodeToken(l.Folder)
-	}
-	return encodeToken(l.Tenant) + "." + folder + "." + l.Kind.token() + "." + encodeToken(l.Name)
+	return encodeToken(l.Tenant) + "." + encodeToken(l.Folder) + "." + l.Kind.token() + "." + encodeToken(l.Name)
 }
 
 // parseScope is scope's inverse. A token that is spelled in another way than
@@ -122,11 +118,7 @@ const maxNameBytes = 256
 // encodeToken writes a name as one subject token: the characters that mean
 // something in a subject, the escape character, the slash, blanks and control
 // characters become %XX with upper-case hex; everything else stays readable.
-// A name that is "-" alone is escaped too, so that it is never DefaultFolder.
 func encodeToken(name string) string {
-	if name == DefaultFolder {
-		return "%2D"
-	}
 	if strings.IndexFunc(name, mustEscape) < 0 {
 		return name
 	}
@@ -148,11 +140,8 @@ func mustEscape(r rune) bool {
 }
 
 // decodeToken is encodeToken's inverse; its errors say how the token is to be
-// spelled. The token "-" decodes to DefaultFolder.
+// spelled.
 func decodeToken(token string) (string, error) {
-	if token == DefaultFolder {
-		return DefaultFolder, nil
-	}
 	var b strings.Builder
 	for i := 0; i < len(token); i++ {
 		if token[i] != '%' {

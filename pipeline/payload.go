@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -50,12 +48,12 @@ func newItemPayload(key, queue string, raw json.RawMessage) (payload, error) {
 		faults = append(faults, setItemMember(&item, queue, m))
 	}
 	p := payload{item: item, reference: item.Reference, hash: hashPayload(key, members)}
-	return p, errors.Join(faults...)
+	return p, joinFaults(faults...)
 }
 
 func setItemMember(item *orchestrator.QueueItemData, queue string, m member) error {
 	field := "item." + m.name
-	if string(m.value) == "null" {
+	if m.isNull() {
 		return nil
 	}
 	var err error
@@ -105,12 +103,12 @@ func newJobPayload(key, process string, raw json.RawMessage) (payload, error) {
 		faults = append(faults, &InvalidError{Field: "job.InputFile", Mend: "Orchestrator takes either InputFile or InputArguments"})
 	}
 	p := payload{job: job, reference: job.Reference, hash: hashPayload(key, members)}
-	return p, errors.Join(faults...)
+	return p, joinFaults(faults...)
 }
 
 func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
 	field := "job." + m.name
-	if string(m.value) == "null" {
+	if m.isNull() {
 		return nil
 	}
 	var err error
@@ -154,88 +152,24 @@ func addExtra(extra *map[string]json.RawMessage, m member) {
 }
 
 // hashPayload tells payloads apart: SHA-256 over the members in canonical
-// JSON (names sorted, no blanks, numbers as written). A Reference equal to the
-// key is left out, since it is what a request without one gets.
+// JSON, as appendCanonical writes it. A Reference equal to the key is left
+// out, since it is what a request without one gets; so is a null.
 func hashPayload(key string, members []member) string {
-	canonical := make(map[string]any, len(members))
+	kept := make([]member, 0, len(members))
 	for _, m := range members {
-		dec := json.NewDecoder(bytes.NewReader(m.value))
-		dec.UseNumber()
-		var v any
-		if err := dec.Decode(&v); err != nil || v == nil {
-			continue // null is absent; what cannot be read has been refused
+		if !m.isNull() && (m.name != "Reference" || m.value[0] != '"' || decodeString(m.value) != key) {
+			kept = append(kept, m)
 		}
-		if m.name == "Reference" && v == key {
-			continue
-		}
-		canonical[m.name] = v
 	}
-	text, err := json.Marshal(canonical)
-	if err != nil {
-		panic(fmt.Sprintf("pipeline: decoded JSON does not encode: %v", err))
-	}
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(appendCanonicalObject(nil, kept))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// member is one name and value of a JSON object, in the order they stood.
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// readObject takes a JSON object apart without interpreting its values. It
-// refuses what encoding/json lets pass: a name that stands twice, where two
-// readers could see two requests.
-func readObject(raw []byte) ([]member, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, errors.New("it is empty; publish a JSON object")
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	token, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
-	}
-	if token != json.Delim('{') {
-		return nil, errors.New("it must be a JSON object")
-	}
-	var members []member
-	for dec.More() {
-		m := member{}
-		if token, err = dec.Token(); err != nil {
-			return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
-		}
-		m.name, _ = token.(string)
-		if err := dec.Decode(&m.value); err != nil {
-			return nil, fmt.Errorf("it is not JSON, at member %q: %w", clip(m.name, 40), describeJSON(err))
-		}
-		if slices.ContainsFunc(members, func(o member) bool { return o.name == m.name }) {
-			return nil, fmt.Errorf("the member %q stands twice; send it once", clip(m.name, 40))
-		}
-		members = append(members, m)
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("it is not JSON: %w", describeJSON(err))
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object; publish one object a message")
-	}
-	return members, nil
-}
-
-func describeJSON(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("it ends too early")
-	}
-	return err
-}
-
 func (m member) text(field string) (string, error) {
-	var s string
-	if err := json.Unmarshal(m.value, &s); err != nil {
+	if m.value[0] != '"' {
 		return "", &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a string"}
 	}
-	return s, nil
+	return decodeString(m.value), nil
 }
 
 func (m member) oneOf(field string, allowed ...string) (string, error) {
@@ -268,12 +202,11 @@ func (m member) reference(field string) (string, error) {
 }
 
 func (m member) atMostOne(field string) error {
-	var list []json.RawMessage
-	if err := json.Unmarshal(m.value, &list); err != nil {
+	if m.value[0] != '[' {
 		return &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a list"}
 	}
-	if len(list) > 1 {
-		return &InvalidError{Field: field, Value: string(m.value), Mend: fmt.Sprintf("it names %d, which would start a job on each; one request starts one job", len(list))}
+	if n := len(elementsOf(m.value)); n > 1 {
+		return &InvalidError{Field: field, Value: string(m.value), Mend: fmt.Sprintf("it names %d, which would start a job on each; one request starts one job", n)}
 	}
 	return nil
 }
@@ -297,7 +230,7 @@ func (m member) specificContent(field string) (json.RawMessage, error) {
 			faults = append(faults, &InvalidError{Field: field, Value: f.name, Mend: `Orchestrator's field names have none of : . , @ " # and are not empty; rename it`})
 		}
 	}
-	return m.value, errors.Join(faults...)
+	return m.value, joinFaults(faults...)
 }
 
 // inputArguments gives the string of JSON that UiPath wants, from an object or

@@ -3,11 +3,11 @@ package pipeline
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -71,7 +71,7 @@ func DecodeRequest(body []byte) (Request, error) {
 			faults = append(faults, err)
 		}
 	}
-	return r, errors.Join(faults...)
+	return r, joinFaults(faults...)
 }
 
 // set takes one member over. A null counts as absent.
@@ -80,7 +80,7 @@ func (r *Request) set(m member) error {
 		return &InvalidError{Field: m.name, Mend: "there is no such member of a request; it has key, until, notAfter, item or job, and may repeat tenant, folder, queue or process"}
 	}
 	switch {
-	case string(m.value) == "null":
+	case m.isNull():
 		return nil
 	case m.name == "item":
 		r.Item = m.value
@@ -153,7 +153,7 @@ func (r Request) payload(lane Lane) (payload, error) {
 	default:
 		p, err = newJobPayload(r.Key, lane.Name, r.Job)
 	}
-	return p, errors.Join(append(faults, err)...)
+	return p, joinFaults(append(faults, err)...)
 }
 
 func (r Request) validateUntil() error {
@@ -183,11 +183,11 @@ func (r Request) validateLane(lane Lane) error {
 	if r.Process != "" && (lane.Kind != KindJob || !strings.EqualFold(r.Process, lane.Name)) {
 		differs("process", r.Process, lane.Name)
 	}
-	return errors.Join(faults...)
+	return joinFaults(faults...)
 }
 
-// ValidateKey refuses keys that are empty, over 128 bytes, not UTF-8, or of
-// the form reserved for requests without a key.
+// ValidateKey refuses keys that are empty, over 128 bytes, not UTF-8, not fit
+// for a header, or of the form reserved for requests without a key.
 func ValidateKey(key string) error {
 	switch {
 	case key == "":
@@ -196,6 +196,8 @@ func ValidateKey(key string) error {
 		return &InvalidError{Field: "key", Value: key, Mend: fmt.Sprintf("it has %d bytes, %d are allowed", len(key), maxKeyBytes)}
 	case !utf8.ValidString(key):
 		return &InvalidError{Field: "key", Value: key, Mend: "it is not UTF-8"}
+	case strings.TrimSpace(key) != key || strings.ContainsFunc(key, unicode.IsControl):
+		return &InvalidError{Field: "key", Value: key, Mend: "it has blanks at an end, or control characters, which a header cannot carry; trim it"}
 	case strings.HasPrefix(key, madeUpKeyPrefix):
 		return &InvalidError{Field: "key", Value: key, Mend: "keys that begin with " + madeUpKeyPrefix + " are reserved; choose another"}
 	}
@@ -219,8 +221,8 @@ func (r *Request) mergeKey(header string) error {
 // parseDate reads a date that UiPath will read too: RFC 3339 with a zone. One
 // without a zone would mean another moment on every machine.
 func parseDate(field, value string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, value)
-	if err == nil {
+	var t time.Time
+	if err := t.UnmarshalText([]byte(value)); err == nil { // stricter than time.Parse
 		return t, nil
 	}
 	mend := "write it as 2006-01-02T15:04:05Z or with an offset such as +02:00"

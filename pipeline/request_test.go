@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,6 +30,9 @@ func TestRequestIsRefused(t *testing.T) {
 		{"no key", plainItems, `{"item":{}}`, []string{"key", pipeline.HeaderKey}},
 		{"empty key", plainItems, `{"key":"","item":{}}`, []string{"key"}},
 		{"long key", plainItems, `{"key":"` + long + `","item":{}}`, []string{"key", "129 bytes, 128 are allowed"}},
+		{"key with a line break", plainItems, `{"key":"a\nb","item":{}}`, []string{"key", "control characters"}},
+		{"key with a blank", plainItems, `{"key":" a","item":{}}`, []string{"key", "trim it"}},
+		{"many members", plainItems, manyMembers(9000), []string{"m0", "8992 more faults"}},
 		{"reserved key", plainItems, `{"key":"-seq-7","item":{}}`, []string{"reserved"}},
 		{"key is a number", plainItems, `{"key":7,"item":{}}`, []string{`key "7"`, "must be a string"}},
 		{"neither", plainItems, `{"key":"a"}`, []string{"exactly one of the members item and job"}},
@@ -74,11 +78,21 @@ func TestRequestIsRefused(t *testing.T) {
 					t.Errorf("got %q, want %q in it", err, want)
 				}
 			}
-			if len(err.Error()) > 600 {
+			if len(err.Error()) > 2000 {
 				t.Errorf("the error repeats the payload: %d bytes", len(err.Error()))
 			}
 		})
 	}
+}
+
+// manyMembers is a request with n members that do not belong there.
+func manyMembers(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"key":"a","item":{}`)
+	for i := range n {
+		fmt.Fprintf(&b, `,"m%d":1`, i)
+	}
+	return b.String() + "}"
 }
 
 func TestRequestIsTaken(t *testing.T) {

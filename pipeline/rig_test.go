@@ -136,7 +136,7 @@ func (r *rig) config() pipeline.Config {
 func (r *rig) client(transport http.RoundTripper) *orchestrator.Client {
 	r.t.Helper()
 	client, err := orchestrator.New(orchestrator.Config{
-		BaseURL:   "http://simulator/acme/Default/orchestrator_",
+		BaseURL:   "http://simulator/demo/Default/orchestrator_",
 		Login:     orchestrator.ClientCredentials{ClientID: "id", ClientSecret: "secret"},
 		Transport: transport,
 		RetryFor:  -1,

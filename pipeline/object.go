@@ -1,0 +1,222 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// member is one name and value of a JSON object, in the order they stood. The
+// value is a part of the text it was read from.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+func (m member) isNull() bool { return string(m.value) == "null" }
+
+// readObject takes a JSON object apart without interpreting its values. It
+// refuses what encoding/json lets pass: a name that stands twice, where two
+// readers could see two requests.
+func readObject(raw []byte) ([]member, error) {
+	raw = bytes.TrimSpace(raw)
+	switch {
+	case len(raw) == 0:
+		return nil, errors.New("it is empty; publish a JSON object")
+	case !json.Valid(raw):
+		return nil, describeJSON(raw)
+	case raw[0] != '{':
+		return nil, errors.New("it must be a JSON object")
+	}
+	members := membersOf(raw)
+	return members, checkNames(members)
+}
+
+// describeJSON says why a text is not JSON.
+func describeJSON(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	var value json.RawMessage
+	err := dec.Decode(&value)
+	switch {
+	case err == nil:
+		return errors.New("something follows the JSON object; publish one object a message")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it is not JSON: it ends too early")
+	}
+	return fmt.Errorf("it is not JSON: %w", err)
+}
+
+// manyMembers is from where on looking each name up beats comparing it with
+// all before it.
+const manyMembers = 16
+
+func checkNames(members []member) error {
+	twice := func(name string) error {
+		return fmt.Errorf("the member %q stands twice; send it once", clip(name, 40))
+	}
+	if len(members) > manyMembers {
+		seen := make(map[string]bool, len(members))
+		for _, m := range members {
+			if seen[m.name] {
+				return twice(m.name)
+			}
+			seen[m.name] = true
+		}
+		return nil
+	}
+	for i, m := range members {
+		if slices.ContainsFunc(members[:i], func(o member) bool { return o.name == m.name }) {
+			return twice(m.name)
+		}
+	}
+	return nil
+}
+
+// membersOf walks an object that is known to be valid JSON.
+func membersOf(object []byte) []member {
+	members := make([]member, 0, 8)
+	for i := skipBlanks(object, 1); object[i] != '}'; {
+		end := skipValue(object, i)
+		name := decodeString(object[i:end])
+		i = skipBlanks(object, skipBlanks(object, end)+1) // past the colon
+		end = skipValue(object, i)
+		members = append(members, member{name: name, value: object[i:end:end]})
+		if i = skipBlanks(object, end); object[i] == ',' {
+			i = skipBlanks(object, i+1)
+		}
+	}
+	return members
+}
+
+// elementsOf walks an array that is known to be valid JSON.
+func elementsOf(array []byte) []json.RawMessage {
+	var elements []json.RawMessage
+	for i := skipBlanks(array, 1); array[i] != ']'; {
+		end := skipValue(array, i)
+		elements = append(elements, array[i:end:end])
+		if i = skipBlanks(array, end); array[i] == ',' {
+			i = skipBlanks(array, i+1)
+		}
+	}
+	return elements
+}
+
+func skipBlanks(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue gives the end of the value that begins at i of valid JSON.
+func skipValue(text []byte, i int) int {
+	depth := 0
+	for ; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = skipString(text, i) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		case ',', ':', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+			continue
+		default:
+			continue
+		}
+		if depth == 0 {
+			return i + 1
+		}
+	}
+	return i
+}
+
+func skipString(text []byte, i int) int {
+	for i++; text[i] != '"'; i++ {
+		if text[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// decodeString gives the text of a valid JSON string.
+func decodeString(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		panic(fmt.Sprintf("pipeline: valid JSON string does not decode: %v", err))
+	}
+	return s
+}
+
+// appendCanonical writes valid JSON so that texts which mean the same are the
+// same: members sorted by name, no blanks, strings without needless escapes,
+// numbers as they were written.
+func appendCanonical(dst []byte, value json.RawMessage) []byte {
+	switch value[0] {
+	case '{':
+		return appendCanonicalObject(dst, membersOf(value))
+	case '[':
+		dst = append(dst, '[')
+		for i, element := range elementsOf(value) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendCanonical(dst, element)
+		}
+		return append(dst, ']')
+	case '"':
+		if bytes.IndexByte(value, '\\') < 0 {
+			return append(dst, value...)
+		}
+		return appendCanonicalString(dst, decodeString(value))
+	}
+	return append(dst, value...)
+}
+
+// appendCanonicalObject sorts the members it is given. Of a name that stands
+// twice the last counts, as it does for most readers of JSON.
+func appendCanonicalObject(dst []byte, members []member) []byte {
+	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	dst = append(dst, '{')
+	for i, m := range members {
+		if i+1 < len(members) && members[i+1].name == m.name {
+			continue
+		}
+		if dst[len(dst)-1] != '{' {
+			dst = append(dst, ',')
+		}
+		dst = append(appendCanonicalString(dst, m.name), ':')
+		dst = appendCanonical(dst, m.value)
+	}
+	return append(dst, '}')
+}
+
+// appendCanonicalString escapes only what JSON must.
+func appendCanonicalString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = fmt.Appendf(dst, `\u%04x`, c)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
