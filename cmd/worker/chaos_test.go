@@ -102,8 +102,7 @@ type planned struct {
 
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
-	in := newInstallation(t.TempDir(), t.ArtifactDir())
-	t.Cleanup(in.close)
+	in := setUp(t)
 	seed := cmp.Or(*chaosSeed, time.Now().UnixNano())
 	c := &chaos{installation: in, t: t, seed: seed, random: rand.New(rand.NewPCG(uint64(seed), 0))}
 	c.makePlan()

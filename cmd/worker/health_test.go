@@ -136,8 +136,7 @@ func TestHealthWhileServing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	in := newInstallation(t.TempDir(), t.ArtifactDir())
-	t.Cleanup(in.close)
+	in := setUp(t)
 	check := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,8 +52,21 @@ func newInstallation(dir, logs string) *installation {
 	}
 }
 
-// close ends everything and waits until it has ended.
-func (in *installation) close() {
+// setUp makes an installation for a test, which ends with it.
+func setUp(t *testing.T) *installation {
+	t.Helper()
+	in := newInstallation(t.TempDir(), t.ArtifactDir())
+	t.Cleanup(func() {
+		if err := in.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return in
+}
+
+// close ends everything and waits until it has ended. It reports the processes
+// that have panicked or found a data race, whatever became of the requests.
+func (in *installation) close() error {
 	if in.collector != nil {
 		in.collector.stop()
 	}
@@ -62,6 +77,15 @@ func (in *installation) close() {
 		in.nc.Close()
 	}
 	in.http.CloseIdleConnections()
+	var faults []error
+	for name := range in.processes {
+		text, err := os.ReadFile(in.logOf(name))
+		if fault := regexp.MustCompile(`(?ms)^(panic: |fatal error: |WARNING: DATA RACE).{0,1000}`).Find(text); fault != nil {
+			err = fmt.Errorf("%s: %s", name, fault)
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
 }
 
 // run starts a program, under a name that no running process has.

@@ -114,9 +114,12 @@ func setUpStage(env *testscript.Env) error {
 	env.Setenv("UIPATH_CLIENT_SECRET", "secret")
 	env.Setenv("UIPATH_FOLDER_PATH", "Shared")
 	env.Defer(func() {
-		s.close()
+		err := s.close()
 		if t, ok := env.T().(interface{ Failed() bool }); ok && t.Failed() {
 			env.T().Log(s.lastWords())
+		}
+		if err != nil {
+			env.T().Fatal(err)
 		}
 	})
 	return nil
