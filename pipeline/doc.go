@@ -93,13 +93,15 @@
 //
 // # Where to find it
 //
-//	lane.go request.go payload.go outcome.go   the wire: names, what is asked, what is told
+//	lane.go request.go payload.go object.go outcome.go
+//	                                           the wire: names, what is asked, what is told
 //	topology.go control.go                     streams, subjects, the bucket workers agree by
 //	publisher.go watch.go                      for producers and for subscribers
-//	worker.go lanes.go runner.go               a worker, its lanes, one lane
-//	delivery.go claiming.go call.go doubt.go settle.go
+//	worker.go lanes.go runner.go target.go     a worker, its lanes, one lane, what it is in Orchestrator
+//	delivery.go claiming.go call.go doubt.go lookup.go settle.go
 //	                                           one delivery from decode to ack
-//	ledger.go claim.go probe.go clock.go       who carries out what, and what became of it
+//	ledger.go state.go claim.go probe.go clock.go
+//	                                           who carries out what, and what became of it
 //	tenant.go slots.go held.go                 what a tenant may be asked, what is in hand
 //	tracking.go sweep.go                       how what was accepted ends
 //

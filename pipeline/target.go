@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"waybill/orchestrator"
+)
+
+// target is what a lane is in Orchestrator.
+type target struct {
+	lane    Lane // canonical
+	folder  orchestrator.Folder
+	queue   orchestrator.QueueDefinition // of a lane for items
+	release orchestrator.Release         // of a lane for jobs
+	fault   error                        // there is no such folder, queue or process
+}
+
+// resolve finds out what the lane is in Orchestrator. What does not exist
+// there is the target's fault; an error means that it cannot be told now.
+func (r *runner) resolve(ctx context.Context) (target, error) {
+	t := target{lane: r.published, fault: r.fault}
+	if t.fault != nil {
+		return t, nil //nolint:nilerr // that nothing can work here is an answer
+	}
+	err := r.lookUp(ctx, &t)
+	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
+		t.fault = &InvalidError{Field: r.faultyField(t), Value: r.faultyValue(t), Mend: e.Error()}
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	return t, r.bind(ctx, &t)
+}
+
+func (r *runner) lookUp(ctx context.Context, t *target) error {
+	ref := orchestrator.FolderRef{Path: r.published.Folder}
+	if r.published.Folder == DefaultFolder {
+		ref = r.tenant.DefaultFolder
+		if ref == (orchestrator.FolderRef{}) {
+			t.fault = &InvalidError{Field: "folder", Value: DefaultFolder, Mend: "this tenant has no default folder; publish with the folder's path in the subject"}
+			return nil
+		}
+	}
+	var err error
+	if t.folder, err = r.tenant.Client.Folder(ctx, ref); err != nil {
+		return fmt.Errorf("resolve lane %s: %w", r.published, err)
+	}
+	name := ""
+	if r.published.Kind == KindItem {
+		t.queue, err = r.tenant.Client.QueueDefinitionByName(ctx, t.folder, r.published.Name)
+		name = t.queue.Name
+	} else {
+		t.release, err = r.tenant.Client.ReleaseByName(ctx, t.folder, r.published.Name)
+		name = t.release.Name
+	}
+	if err != nil {
+		return fmt.Errorf("resolve lane %s: %w", r.published, err)
+	}
+	t.lane = Lane{Tenant: r.published.Tenant, Folder: t.folder.FullyQualifiedName, Kind: r.published.Kind, Name: name}
+	return nil
+}
+
+func (r *runner) faultyField(t target) string {
+	if t.folder.ID == 0 {
+		return "folder"
+	}
+	return r.published.nameField()
+}
+
+func (r *runner) faultyValue(t target) string {
+	if t.folder.ID == 0 {
+		return r.published.Folder
+	}
+	return r.published.Name
+}
+
+// bind holds the lane to what it meant when it was first served. A path that
+// now leads to another folder is for an operator to judge: keys of the old
+// folder say nothing of the new one.
+func (r *runner) bind(ctx context.Context, t *target) error {
+	if t.fault != nil {
+		return nil //nolint:nilerr // that nothing can work here is an answer
+	}
+	r.mu.Lock()
+	bound := r.bound
+	r.mu.Unlock()
+	if bound == nil {
+		b, err := r.control.bind(ctx, r.published, binding{Lane: t.lane, FolderKey: t.folder.Key, BoundAt: r.clock.now()})
+		if err != nil {
+			return err
+		}
+		bound = &b
+		r.mu.Lock()
+		r.bound = bound
+		r.mu.Unlock()
+	}
+	if bound.FolderKey != t.folder.Key || bound.Lane.Folder != t.lane.Folder && t.folder.Key == "" {
+		return fmt.Errorf("lane %s was bound to folder %s with key %s and now leads to %s with key %s; if that is meant, delete the key %s in bucket %s and start the worker again",
+			r.published, bound.Lane.Folder, bound.FolderKey, t.lane.Folder, t.folder.Key, bindingKey(r.published), r.cfg.Topology.ControlBucket())
+	}
+	t.lane = bound.Lane // claims stay where they are, should the folder or the queue be renamed
+	return nil
+}
