@@ -96,12 +96,15 @@ func (r *runner) postpone(ctx context.Context, t target, batch []*delivery, caus
 			continue
 		}
 		d.later(delay)
+		c := d.claim
+		c.Hold = 0 // no more calls are made under it
 		if answered {
-			c := d.claim
 			c.PatienceUsed += delay
-			c.Hold = 0 // no more calls are made under it
-			writes = append(writes, r.ledger.changeClaim(t.lane, d.key, c))
 		}
+		if d.attempt {
+			c.Attempts-- // it was counted ahead, and not made
+		}
+		writes = append(writes, r.ledger.changeClaim(t.lane, d.key, c))
 	}
 	r.note(ctx, writes)
 }

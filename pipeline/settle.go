@@ -146,9 +146,21 @@ func (r *runner) answer(d *delivery) {
 	case settleTerm:
 		err = d.msg.TermWithReason(d.verdict.deadLetter)
 	case settleNak:
-		err = d.msg.NakWithDelay(max(d.verdict.delay, time.Millisecond))
+		err = d.msg.NakWithDelay(r.together(d.verdict.delay))
 	}
 	if err != nil {
 		r.log.Info("delivery not answered", "key", d.key, "error", err)
 	}
+}
+
+// together has what is put off for long come back in waves, whoever put it
+// off and when: what is in doubt is looked for in batches then, not one by
+// one, which would use up the list calls.
+func (r *runner) together(delay time.Duration) time.Duration {
+	const wave = 500 * time.Millisecond
+	if delay < time.Second {
+		return max(delay, time.Millisecond)
+	}
+	at := r.clock.now().Add(delay)
+	return delay + at.Truncate(wave).Add(wave).Sub(at)
 }

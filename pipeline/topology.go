@@ -53,7 +53,7 @@ func (t Topology) Validate() error {
 	if encodeToken(t.Prefix) != t.Prefix || strings.ContainsAny(t.Prefix, `\$`) {
 		faults = append(faults, &InvalidError{Field: "prefix", Value: t.Prefix, Mend: "use one subject token of letters, digits, - and _"})
 	}
-	if t.Replicas < 1 || t.Replicas > 5 {
+	if t.Replicas != 1 && t.Replicas != 3 && t.Replicas != 5 {
 		faults = append(faults, &InvalidError{Field: "replicas", Value: strconv.Itoa(t.Replicas), Mend: "use 1, 3 or 5"})
 	}
 	if t.Retention < minRetention {

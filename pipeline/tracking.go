@@ -16,7 +16,6 @@ import (
 const (
 	// trackedBeside is how many jobs and items a worker asks after at a time.
 	trackedBeside = 16
-	trackedWait   = time.Minute // AckWait of the tracking consumer
 	maxTracked    = 100_000
 	// What has just been accepted is asked after soon, and then less and less
 	// often, as far as its age makes the news unlikely to be missed.
@@ -43,7 +42,7 @@ func (w *Worker) followTenant(ctx, work context.Context, t *tenant) error {
 		Description:   "accepted requests whose end is awaited",
 		FilterSubject: filter,
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       trackedWait,
+		AckWait:       w.cfg.AckWait + w.cfg.CallTimeout, // nobody says meanwhile that it is in progress
 		MaxDeliver:    -1,
 		MaxAckPending: maxTracked,
 	})

@@ -80,11 +80,30 @@ func (c Config) validate() error {
 	if len(c.Tenants) == 0 {
 		faults = append(faults, errors.New("config: no tenant to serve"))
 	}
+	names := make(map[string]bool)
 	for _, t := range c.Tenants {
 		faults = append(faults, validateName("tenant", t.Name))
+		if names[t.Name] {
+			faults = append(faults, fmt.Errorf("config: tenant %s is given twice; give each a name of its own", t.Name))
+		}
+		names[t.Name] = true
 		if t.Client == nil {
 			faults = append(faults, fmt.Errorf("config: tenant %s has no client", t.Name))
 		}
+	}
+	for _, t := range []struct {
+		name         string
+		value, least time.Duration
+	}{
+		{"ack wait", c.AckWait, 500 * time.Millisecond}, {"call timeout", c.CallTimeout, 100 * time.Millisecond}, {"settle", c.Settle, 100 * time.Millisecond},
+		{"patience", c.Patience, time.Second}, {"linger", c.Linger, time.Millisecond}, {"drain", c.Drain, time.Millisecond},
+	} {
+		if t.value < t.least {
+			faults = append(faults, fmt.Errorf("config: %s %s: use %s or more", t.name, t.value, t.least))
+		}
+	}
+	if c.MaxAttempts < 1 || c.BulkBytes < 1 || c.MaxHeld < 1 {
+		faults = append(faults, fmt.Errorf("config: max attempts %d, bulk bytes %d, max held %d: use 1 or more", c.MaxAttempts, c.BulkBytes, c.MaxHeld))
 	}
 	if c.Hold < c.CallTimeout+callMargin+time.Second {
 		faults = append(faults, fmt.Errorf("config: hold %s: it must exceed the call timeout %s by 3 s or more, or no call could ever be started", c.Hold, c.CallTimeout))
@@ -183,6 +202,8 @@ func (w *Worker) limitDrain(ctx, work context.Context, stopWork context.CancelCa
 	case <-work.Done():
 		return
 	}
+	w.stats.ready.Store(false)
+	w.log.Info("stopping: finishing what has begun", "reason", context.Cause(ctx), "at_most", w.cfg.Drain)
 	if sleep(work, w.cfg.Drain) == nil {
 		stopWork(errDraining)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -17,7 +18,7 @@ import (
 // serveHealth answers health checks on an address, if there is one: /healthz
 // says that the process has its connection to NATS, /readyz that it serves
 // requests, with what it has done so far.
-func serveHealth(ctx context.Context, address string, nc *nats.Conn, w *pipeline.Worker) (stop func(), err error) {
+func serveHealth(ctx context.Context, address string, nc *nats.Conn, w *pipeline.Worker, log *slog.Logger) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
@@ -25,6 +26,7 @@ func serveHealth(ctx context.Context, address string, nc *nats.Conn, w *pipeline
 	if err != nil {
 		return nil, cli.Errorf(cli.ExitUsage, "listen for health checks: %w", err)
 	}
+	log.Info("health checks ready", "address", listener.Addr().String())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		answerHealth(rw, nc.IsConnected(), map[string]any{"nats": nc.Status().String()})

@@ -95,7 +95,7 @@ func TestHealthBeforeServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
-	stop, err := serveHealth(t.Context(), address, nc, w)
+	stop, err := serveHealth(t.Context(), address, nc, w, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestHealthBeforeServing(t *testing.T) {
 	if status, body := getHealth(t, address, "/readyz"); status != http.StatusServiceUnavailable || !cmp.Equal(body, map[string]any{"ready": false, "outcomes": nil}) {
 		t.Errorf("/readyz before the worker serves: %d %v", status, body)
 	}
-	_, err = serveHealth(t.Context(), address, nc, w)
+	_, err = serveHealth(t.Context(), address, nc, w, slog.New(slog.DiscardHandler))
 	if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitUsage {
 		t.Errorf("a second time on the same address: got %v, want exit code %d", err, cli.ExitUsage)
 	}
@@ -121,7 +121,7 @@ func TestHealthBeforeServing(t *testing.T) {
 
 func TestHealthOff(t *testing.T) {
 	t.Parallel()
-	stop, err := serveHealth(t.Context(), "", nil, nil)
+	stop, err := serveHealth(t.Context(), "", nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

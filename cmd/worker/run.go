@@ -176,7 +176,7 @@ func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen strin
 	if err != nil {
 		return cli.Errorf(cli.ExitUsage, "%w", err)
 	}
-	stopHealth, err := serveHealth(ctx, listen, nc, w)
+	stopHealth, err := serveHealth(ctx, listen, nc, w, cfg.Logger)
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ func loadSettings(path string) (settings, error) {
 		return s, err
 	}
 	s.Prefix = cmp.Or(os.Getenv("WAYBILL_PREFIX"), s.Prefix)
+	for i := range s.Tenants {
+		s.Tenants[i].Name = cmp.Or(s.Tenants[i].Name, tenantOfURL(s.Tenants[i].URL), cli.DefaultTenant)
+	}
 	if err := s.addTenantFromEnvironment(); err != nil {
 		return s, err
 	}
@@ -130,6 +133,9 @@ func (s *settings) addTenantFromEnvironment() error {
 	t.TokenURL = cmp.Or(env.TokenURL, t.TokenURL)
 	t.ClientID = cmp.Or(env.ClientID, t.ClientID)
 	t.clientSecret, t.pat = env.clientSecret, env.pat
+	if env.clientSecret != "" {
+		t.PATFile = "" // another way in than the environment's
+	}
 	if len(env.Scopes) > 0 {
 		t.Scopes = env.Scopes
 	}
@@ -209,7 +215,6 @@ func secretFile(what, path string) (string, error) {
 
 // complete reads the secrets that the file names and checks the tenant.
 func (t *tenant) complete() error {
-	t.Name = cmp.Or(t.Name, tenantOfURL(t.URL), cli.DefaultTenant)
 	var err error
 	if t.clientSecret == "" && t.ClientSecretFile != "" {
 		if t.clientSecret, err = secretFile("clientSecretFile", t.ClientSecretFile); err != nil {
