@@ -338,3 +338,34 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 }
+
+// A lane whose consumer an operator has paused stands still, also across a
+// restart of the worker; the others go on.
+func TestPausedLane(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		stop := r.start(r.config())
+		r.publish(plainItems, item("before", 1))
+		r.final(plainItems, "before")
+		stream, err := r.js.Stream(t.Context(), r.topology.RequestsStream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			if _, err := stream.PauseConsumer(t.Context(), name, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute) // a pull that was open takes what comes until it ends
+		stop()
+		r.start(r.config())
+		r.publish(plainItems, item("held", 1))
+		r.publish(uniqueItems, item("other", 1))
+		r.final(uniqueItems, "other")
+		time.Sleep(50 * time.Minute)
+		if n := len(r.finals(plainItems, "held")); n != 0 {
+			t.Errorf("%d outcomes while the lane is paused, want none", n)
+		}
+		r.final(plainItems, "held")
+	})
+}

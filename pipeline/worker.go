@@ -95,8 +95,12 @@ func (c Config) validate() error {
 		name         string
 		value, least time.Duration
 	}{
-		{"ack wait", c.AckWait, 500 * time.Millisecond}, {"call timeout", c.CallTimeout, 100 * time.Millisecond}, {"settle", c.Settle, 100 * time.Millisecond},
-		{"patience", c.Patience, time.Second}, {"linger", c.Linger, time.Millisecond}, {"drain", c.Drain, time.Millisecond},
+		{"ack wait", c.AckWait, 500 * time.Millisecond},
+		{"call timeout", c.CallTimeout, 100 * time.Millisecond},
+		{"settle", c.Settle, 100 * time.Millisecond},
+		{"patience", c.Patience, time.Second},
+		{"linger", c.Linger, time.Millisecond},
+		{"drain", c.Drain, time.Millisecond},
 	} {
 		if t.value < t.least {
 			faults = append(faults, fmt.Errorf("config: %s %s: use %s or more", t.name, t.value, t.least))
