@@ -254,7 +254,7 @@ func TestProvisionRefusesContradictions(t *testing.T) {
 // Two workers share every lane; no key has two effects.
 func TestTwoWorkersWithRepeats(t *testing.T) {
 	t.Parallel()
-	inBubble(t, simulator.Config{Seed: 5, Faults: simulator.Faults{Rate: 0.05}}, func(t *testing.T, r *rig) {
+	inBubble(t, simulator.Config{Seed: 5, Faults: simulator.Faults{Rate: 0.05}}, func(_ *testing.T, r *rig) {
 		r.start(r.config())
 		r.start(r.config())
 		queued := items(2000)

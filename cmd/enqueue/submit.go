@@ -165,7 +165,7 @@ var receiptColumns = []cli.Column[receipt]{
 func (h *handIn) submit(ctx context.Context) error {
 	var err error
 	if h.hash, err = h.request.PayloadHash(h.lane); err != nil {
-		return err
+		return err //nolint:wrapcheck // it names the member and the mend
 	}
 	h.receipt = receipt{Key: h.request.Key, Lane: h.lane.String(), PayloadHash: h.hash}
 	if !h.isNew {
