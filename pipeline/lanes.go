@@ -179,10 +179,12 @@ func (w *Worker) trimOnce(ctx context.Context, trimmed map[string]uint64) error 
 	if err != nil {
 		return fmt.Errorf("open the requests stream: %w", err)
 	}
-	consumers := stream.ListConsumers(ctx)
-	for info := range consumers.Info() {
-		subject, floor := info.Config.FilterSubject, info.AckFloor.Stream
-		if !w.isLaneConsumer(info) || floor == 0 || trimmed[subject] == floor {
+	floors, err := w.ackFloors(ctx, stream)
+	if err != nil {
+		return err
+	}
+	for subject, floor := range floors {
+		if floor == 0 || trimmed[subject] == floor {
 			continue
 		}
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(floor+1)); err != nil {
@@ -190,8 +192,21 @@ func (w *Worker) trimOnce(ctx context.Context, trimmed map[string]uint64) error 
 		}
 		trimmed[subject] = floor
 	}
-	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-		return fmt.Errorf("list consumers: %w", err)
-	}
 	return nil
+}
+
+// ackFloors gives, by lane's subject, up to where everything has been settled.
+// The listing is read to its end, which is the only way for it to end.
+func (w *Worker) ackFloors(ctx context.Context, stream jetstream.Stream) (map[string]uint64, error) {
+	floors := make(map[string]uint64)
+	consumers := stream.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		if w.isLaneConsumer(info) {
+			floors[info.Config.FilterSubject] = info.AckFloor.Stream
+		}
+	}
+	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	return floors, nil
 }
