@@ -36,7 +36,7 @@ func TestBadInputIsAnswered(t *testing.T) {
 		{"keys differ", "uipath.requests.Default.Shared.items.Plain", `{"key":"a","item":{}}`, []string{"Waybill-Key", "b"}, plainItems, "a", `says \"b\"`, "invalid"},
 		{"nested", "uipath.requests.Default.Shared.items.Plain", `{"key":"a","item":{"SpecificContent":{"x":{"y":1}}}}`, nil, plainItems, "a", "item.SpecificContent.x", "invalid"},
 		{"half a megabyte", "uipath.requests.Default.Shared.items.Plain", `{"key":"a","item":{"SpecificContent":{"x":"` + strings.Repeat("y", 501*1024) + `"}}}`, nil, plainItems, "a", "512000", "invalid"},
-		{"misspelt folder", "uipath.requests.Default.Finance%2fEU.items.Plain", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Finance%2fEU", Kind: pipeline.KindItem, Name: "Plain"}, "a", "upper-case hex", "rejected"},
+		{"misspelt folder", "uipath.requests.Default.Finance%2fEU.items.Plain", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Finance%2fEU", Kind: pipeline.KindItem, Name: "Plain"}, "a", "upper-case hex", "invalid"},
 		{"unknown folder", "uipath.requests.Default.Nowhere.items.Plain", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Nowhere", Kind: pipeline.KindItem, Name: "Plain"}, "a", `folder \"Nowhere\"`, "rejected"},
 		{"unknown queue", "uipath.requests.Default.-.items.Nothing", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "Nothing"}, "a", `queue \"Nothing\"`, "rejected"},
 		{"unknown process", "uipath.requests.Default.-.jobs.Nothing", `{"key":"a","job":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindJob, Name: "Nothing"}, "a", `process \"Nothing\"`, "rejected"},

@@ -853,7 +853,7 @@ func (v tour) rejected() {
 
 	nowhere := pipeline.Lane{Tenant: "Default", Folder: pipeline.DefaultFolder, Kind: pipeline.KindItem, Name: "Nowhere"}
 	v.r.publish(nowhere, item("lost", 1))
-	v.want(nowhere, "lost", pipeline.StatusRejected, "invalid")
+	v.want(nowhere, "lost", pipeline.StatusRejected, "rejected")
 
 	strict := pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Strict"}
 	if _, err := v.r.simulator.AddQueue("Shared", simulator.Queue{Name: "Strict", SchemaJSON: `{"required":["Vendor"]}`}); err != nil {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +41,7 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 			w.log.Warn("lanes not listed", "error", err)
 		}
 		seen = last
-		unserved := 0
+		unserved := make(map[string]bool) // tenants
 		for _, subject := range subjects {
 			if _, there := served.Load(subject); there {
 				continue
@@ -50,7 +52,8 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 				w.log.Warn("lane not opened", "subject", subject, "error", err)
 				seen = 0 // look again
 			case r == nil:
-				unserved++
+				lane, _ := w.cfg.Topology.laneOfRequest(subject) // its tenant is told as it stands
+				unserved[lane.Tenant] = true
 			default:
 				served.Store(subject, true)
 				running.Go(func() {
@@ -59,9 +62,9 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 				})
 			}
 		}
-		if unserved > 0 && time.Since(mentioned) > unservedEvery {
+		if len(unserved) > 0 && time.Since(mentioned) > unservedEvery {
 			mentioned = time.Now()
-			w.log.Warn("requests wait for tenants that this worker does not serve", "lanes", unserved)
+			w.log.Warn("requests wait for tenants that this worker does not serve", "tenants", slices.Sorted(maps.Keys(unserved)), "serves", slices.Sorted(maps.Keys(w.tenants)))
 		}
 		if sleep(ctx, lookEvery) != nil {
 			return

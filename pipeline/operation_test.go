@@ -369,3 +369,34 @@ func TestPausedLane(t *testing.T) {
 		r.final(plainItems, "held")
 	})
 }
+
+// A default folder that is not there is the configuration's fault, not the
+// requests': a worker does not start with it, and one without any leaves them
+// waiting.
+func TestDefaultFolder(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		wrong := r.config()
+		wrong.Tenants[0].DefaultFolder = orchestrator.FolderRef{Path: "Shred"}
+		w, err := pipeline.New(wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Run(t.Context()); !errors.Is(err, pipeline.ErrDefaultFolder) || !strings.Contains(err.Error(), `"Shred"`) {
+			t.Errorf("got %v, want the folder named", err)
+		}
+		none := r.config()
+		none.Tenants[0].DefaultFolder = orchestrator.FolderRef{}
+		stop := r.start(none)
+		r.publish(pipeline.Lane{Tenant: "Default", Folder: pipeline.DefaultFolder, Kind: pipeline.KindItem, Name: "Plain"}, item("INV-1", 1))
+		time.Sleep(10 * time.Minute)
+		stop()
+		if n := len(r.finals(plainItems, "INV-1")); n != 0 {
+			t.Errorf("%d outcomes, want the request to wait", n)
+		}
+		r.start(r.config())
+		if o := r.final(plainItems, "INV-1"); o.Status != pipeline.StatusAccepted {
+			t.Errorf("got %s, want accepted", o.Status)
+		}
+	})
+}

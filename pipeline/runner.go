@@ -238,7 +238,7 @@ func (r *runner) process(ctx context.Context, batch []*delivery, called func()) 
 	for _, d := range copies {
 		d.later(time.Second) // until the first one's outcome is there
 	}
-	if t.fault != nil {
+	if t.fault != nil && r.fault == nil { // what is wrong with the subject they know
 		for _, d := range mine {
 			d.fault = errors.Join(d.fault, t.fault)
 		}
@@ -273,11 +273,11 @@ func (r *runner) decide(ctx context.Context, t target, batch []*delivery) {
 // refuse settles what will not be called, and of which nothing was done.
 func (r *runner) refuse(t target, d *delivery, now time.Time) {
 	if d.fault != nil {
-		reason := reasonInvalid
-		if t.fault != nil {
-			reason = reasonRejected
+		o, reason := d.invalidOutcome(t.lane, now), reasonInvalid
+		if t.fault != nil && r.fault == nil { // it is Orchestrator that has no such thing
+			o.Error.Kind, reason = orchestrator.Rejected.String(), reasonRejected
 		}
-		d.refused(d.invalidOutcome(t.lane, now), reason)
+		d.refused(o, reason)
 		return
 	}
 	o := d.outcome(t.lane, StatusExpired, ByValidation, now)

@@ -45,6 +45,9 @@ func (r *runner) bury(ctx context.Context, lane Lane, batch []*delivery) {
 		}
 		select {
 		case <-acks[i].Ok():
+			if d.verdict.outcome == nil {
+				r.log.Warn("copy of a known key came to nothing", "key", d.key, "reason", d.verdict.deadLetter, "sequence", d.sequence)
+			}
 		case err := <-acks[i].Err():
 			r.unsettled(d, fmt.Errorf("store dead letter: %w", err))
 		case <-ctx.Done():

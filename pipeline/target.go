@@ -26,7 +26,7 @@ func (r *runner) resolve(ctx context.Context) (target, error) {
 	}
 	err := r.lookUp(ctx, &t)
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
-		t.fault = &InvalidError{Field: r.faultyField(t), Value: r.faultyValue(t), Mend: e.Error()}
+		t.fault = errors.New(e.Message)
 		return t, nil
 	}
 	if err != nil {
@@ -36,16 +36,13 @@ func (r *runner) resolve(ctx context.Context) (target, error) {
 }
 
 func (r *runner) lookUp(ctx context.Context, t *target) error {
-	ref := orchestrator.FolderRef{Path: r.published.Folder}
-	if r.published.Folder == DefaultFolder {
-		ref = r.tenant.DefaultFolder
-		if ref == (orchestrator.FolderRef{}) {
-			t.fault = &InvalidError{Field: "folder", Value: DefaultFolder, Mend: "this tenant has no default folder; publish with the folder's path in the subject"}
-			return nil
-		}
-	}
 	var err error
-	if t.folder, err = r.tenant.Client.Folder(ctx, ref); err != nil {
+	if r.published.Folder == DefaultFolder {
+		t.folder, err = r.tenant.defaultFolder(ctx)
+	} else {
+		t.folder, err = r.tenant.Client.Folder(ctx, orchestrator.FolderRef{Path: r.published.Folder})
+	}
+	if err != nil {
 		return fmt.Errorf("resolve lane %s: %w", r.published, err)
 	}
 	name := ""
@@ -61,20 +58,6 @@ func (r *runner) lookUp(ctx context.Context, t *target) error {
 	}
 	t.lane = Lane{Tenant: r.published.Tenant, Folder: t.folder.FullyQualifiedName, Kind: r.published.Kind, Name: name}
 	return nil
-}
-
-func (r *runner) faultyField(t target) string {
-	if t.folder.ID == 0 {
-		return "folder"
-	}
-	return r.published.nameField()
-}
-
-func (r *runner) faultyValue(t target) string {
-	if t.folder.ID == 0 {
-		return r.published.Folder
-	}
-	return r.published.Name
 }
 
 // bind holds the lane to what it meant when it was first served. A path that

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,23 @@ func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *ten
 		reads:   rate.NewLimiter(rate.Every(time.Minute/time.Duration(cfg.ListReadsPerMinute)), max(1, cfg.ListReadsPerMinute/6)),
 		pauses:  make(map[orchestrator.Class]*pause),
 	}
+}
+
+// ErrDefaultFolder is returned where a tenant's default folder is not set, or
+// is not there. That is for whoever configures the worker to mend, and no
+// fault of the requests that name it: they wait.
+var ErrDefaultFolder = errors.New("the tenant's default folder cannot be used")
+
+// defaultFolder is what DefaultFolder stands for.
+func (t *tenant) defaultFolder(ctx context.Context) (orchestrator.Folder, error) {
+	if t.DefaultFolder == (orchestrator.FolderRef{}) {
+		return orchestrator.Folder{}, fmt.Errorf("tenant %s: %w: none is set", t.Name, ErrDefaultFolder)
+	}
+	folder, err := t.Client.Folder(ctx, t.DefaultFolder)
+	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
+		return folder, fmt.Errorf("tenant %s: %w: %s", t.Name, ErrDefaultFolder, e.Message)
+	}
+	return folder, err //nolint:wrapcheck // the caller says for what
 }
 
 // pausedFor is how long calls of a class are not to be made. A pause of the

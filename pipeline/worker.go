@@ -235,12 +235,13 @@ func (w *Worker) prepare(ctx context.Context) error {
 	for _, cfg := range w.cfg.Tenants {
 		w.tenants[cfg.Name] = newTenant(cfg, w.log, w.control, w.clock)
 	}
-	return w.checkLogins(ctx)
+	return w.checkTenants(ctx)
 }
 
-// checkLogins refuses to start on credentials that nobody accepts. A tenant
-// that cannot be reached just now does not hold up the start.
-func (w *Worker) checkLogins(ctx context.Context) error {
+// checkTenants refuses to start on credentials that nobody accepts, and on a
+// default folder that is not there. A tenant that cannot be reached just now
+// does not hold up the start.
+func (w *Worker) checkTenants(ctx context.Context) error {
 	for _, t := range w.tenants {
 		for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
 			if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.LoginRefused() {
@@ -250,6 +251,13 @@ func (w *Worker) checkLogins(ctx context.Context) error {
 				w.log.Warn("tenant not reached yet", "tenant", t.Name, "error", err)
 			}
 			break
+		}
+		if t.DefaultFolder == (orchestrator.FolderRef{}) {
+			w.log.Warn("no default folder is set: requests for the folder - will wait", "tenant", t.Name)
+			continue
+		}
+		if _, err := t.defaultFolder(ctx); errors.Is(err, ErrDefaultFolder) {
+			return err
 		}
 	}
 	return nil
@@ -263,6 +271,9 @@ func (w *Worker) observeClock(ctx context.Context) error {
 		return fmt.Errorf("open stream %s: %w", w.cfg.Topology.RequestsStream(), err)
 	}
 	w.clock.observe(stream.CachedInfo().TimeStamp, asked)
+	if have := stream.CachedInfo().Config.Replicas; have < w.cfg.Topology.Replicas {
+		w.log.Warn("streams have fewer replicas than configured: change them with the nats CLI", "have", have, "configured", w.cfg.Topology.Replicas)
+	}
 	return nil
 }
 

@@ -192,7 +192,7 @@ func (d *demo) publish(ctx context.Context) error {
 		}
 		jobs = append(jobs, r)
 	}
-	fmt.Fprintf(d.stderr, "publishing %d queue items and %d jobs, every other one twice\n", len(rows), len(jobs))
+	fmt.Fprintf(d.stderr, "publishing %d queue items, %d jobs and a request for a queue that does not exist, every other one twice\n", len(rows), len(jobs))
 	for _, part := range []struct {
 		lane     pipeline.Lane
 		requests []pipeline.Request

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -30,11 +33,6 @@ a fresh start.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := flags.logging.New(cmd.ErrOrStderr())
-			server, err := embedded.Start(embedded.Options{StoreDir: filepath.Join(data, "jetstream"), Listen: true, Port: port, SyncAlways: true})
-			if err != nil {
-				return cli.Errorf(cli.ExitUsage, "%w", err)
-			}
-			defer server.Close() //nolint:errcheck // its files are kept
 			s, err := simulated.start(simulator.Config{Logger: log})
 			if err != nil {
 				return err
@@ -42,9 +40,17 @@ a fresh start.`,
 			defer s.Close()
 			address, stop, err := serveSimulator(cmd.Context(), simulatorListen, s)
 			if err != nil {
-				return err
+				return anotherDev(err)
 			}
 			defer stop()
+			if err := checkPort(cmd.Context(), port); err != nil {
+				return anotherDev(err)
+			}
+			server, err := embedded.Start(embedded.Options{StoreDir: filepath.Join(data, "jetstream"), Listen: true, Port: port, SyncAlways: true})
+			if err != nil {
+				return anotherDev(err)
+			}
+			defer server.Close() //nolint:errcheck // its files are kept
 
 			settings := simulatedSettings("http://"+address, simulated.folder)
 			settings.Limits = flags.over(settings.Limits)
@@ -68,6 +74,23 @@ a fresh start.`,
 	cmd.Flags().IntVar(&port, "nats-port", 4222, "port for NATS on the loopback address; -1 takes a free one")
 	cmd.Flags().StringVar(&simulatorListen, "simulator-listen", "127.0.0.1:8181", "address of the simulated Orchestrator")
 	return cmd
+}
+
+// checkPort finds a port that is taken at once; the server would try for long.
+func checkPort(ctx context.Context, port int) error {
+	if port < 0 {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	return listener.Close() //nolint:wrapcheck // closing what was just opened
+}
+
+// anotherDev says what to do where something is in the way.
+func anotherDev(err error) error {
+	return cli.Errorf(cli.ExitUsage, "%w; is another worker dev running? beside it, use --nats-port -1 --simulator-listen 127.0.0.1:0 and a --data folder of its own", err)
 }
 
 // simulatedSettings point at a simulated Orchestrator, which takes any

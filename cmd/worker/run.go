@@ -36,7 +36,7 @@ func (f *serviceFlags) addFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.limits.AckWait, "ack-wait", 0, "how soon a crashed worker's deliveries come back (10s)")
 	fs.DurationVar(&f.limits.CallTimeout, "call-timeout", 0, "longest time one call to Orchestrator may take (30s)")
 	fs.DurationVar(&f.limits.Hold, "hold", 0, "how long a claim on a request is good for (45s)")
-	fs.DurationVar(&f.limits.Settle, "settle", 0, "how long after that Orchestrator may still apply a call (30s)")
+	fs.DurationVar(&f.limits.Settle, "settle", 0, "how long after a claim has ended Orchestrator may still apply its call (30s)")
 	fs.DurationVar(&f.limits.Patience, "patience", 0, "how long to look for what cannot be told, before unknown (15m)")
 	fs.DurationVar(&f.limits.Linger, "linger", 0, "how long a bulk call waits to fill up (5ms)")
 	fs.DurationVar(&f.limits.Drain, "drain", 0, "how long to finish what has begun, when told to stop (25s)")
@@ -137,7 +137,7 @@ func (s settings) connectTenants(log *slog.Logger, transport http.RoundTripper) 
 			Timeout: s.Limits.CallTimeout, RetryFor: clientRetries, Logger: log,
 		})
 		if err != nil {
-			return nil, cli.Errorf(cli.ExitUsage, "tenant %s: %w", t.Name, err)
+			return nil, cli.Errorf(cli.ExitUsage, "tenant %s, with the URL of UIPATH_URL or %s (and the token URL of UIPATH_IDENTITY_URI or tokenUrl): %w", t.Name, defaultFile, err)
 		}
 		tenants = append(tenants, pipeline.Tenant{
 			Name: t.Name, Client: client, DefaultFolder: t.folderRef(), MaxInFlight: t.MaxInFlight,
@@ -197,6 +197,9 @@ func exitCodeOf(err error) error {
 	}
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Denied {
 		return cli.Errorf(cli.ExitCredentials, "%w", err)
+	}
+	if errors.Is(err, pipeline.ErrDefaultFolder) {
+		return cli.Errorf(cli.ExitUsage, "%w; set UIPATH_FOLDER_PATH, UIPATH_FOLDER_KEY or UIPATH_FOLDER_ID, or the tenant's folder in %s", err, defaultFile)
 	}
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return cli.Errorf(cli.ExitUsage, "%w: is JetStream enabled on this server and for this account?", err)

@@ -82,7 +82,7 @@ func loadSettings(path string) (settings, error) {
 	}
 	s.Prefix = cmp.Or(os.Getenv("WAYBILL_PREFIX"), s.Prefix)
 	for i := range s.Tenants {
-		s.Tenants[i].Name = cmp.Or(s.Tenants[i].Name, tenantOfURL(s.Tenants[i].URL), cli.DefaultTenant)
+		s.Tenants[i].Name = cmp.Or(s.Tenants[i].Name, cli.TenantOfURL(s.Tenants[i].URL), cli.DefaultTenant)
 	}
 	if err := s.addTenantFromEnvironment(); err != nil {
 		return s, err
@@ -136,6 +136,9 @@ func (s *settings) addTenantFromEnvironment() error {
 	if env.clientSecret != "" {
 		t.PATFile = "" // another way in than the environment's
 	}
+	if env.pat != "" {
+		t.ClientID, t.ClientSecretFile = env.ClientID, ""
+	}
 	if len(env.Scopes) > 0 {
 		t.Scopes = env.Scopes
 	}
@@ -162,7 +165,7 @@ func tenantFromEnvironment() (tenant, error) {
 	if identity := os.Getenv("UIPATH_IDENTITY_URI"); identity != "" {
 		t.TokenURL = strings.TrimSuffix(strings.TrimSuffix(identity, "/"), "/connect/token") + "/connect/token"
 	}
-	t.Name = cmp.Or(name, tenantOfURL(t.URL), cli.DefaultTenant)
+	t.Name = cmp.Or(name, cli.TenantOfURL(t.URL), cli.DefaultTenant)
 	var faults []error
 	if id := os.Getenv("UIPATH_FOLDER_ID"); id != "" {
 		var err error
@@ -175,15 +178,6 @@ func tenantFromEnvironment() (tenant, error) {
 	faults = append(faults, err)
 	t.pat, err = secret("UIPATH_PAT")
 	return t, errors.Join(append(faults, err)...)
-}
-
-// tenantOfURL is the tenant in a cloud or Automation Suite URL.
-func tenantOfURL(url string) string {
-	parts := strings.Split(strings.TrimSuffix(url, "/"), "/")
-	if n := len(parts); n >= 6 && parts[n-1] == "orchestrator_" {
-		return parts[n-2]
-	}
-	return ""
 }
 
 // secret reads a secret from the variable, or from the file that the variable
@@ -241,6 +235,8 @@ func (t *tenant) complete() error {
 // login is the way in that the settings describe.
 func (t tenant) login() (orchestrator.Login, error) {
 	switch {
+	case t.pat != "" && t.clientSecret != "":
+		return nil, cli.Errorf(cli.ExitUsage, "tenant %s: there are a personal access token and a client secret: give one of them", t.Name)
 	case t.pat != "":
 		return orchestrator.PersonalAccessToken(t.pat), nil
 	case t.ClientID != "" && t.clientSecret != "":

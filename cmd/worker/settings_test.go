@@ -262,19 +262,3 @@ func TestFlagsGoBeforeFile(t *testing.T) {
 		t.Errorf("with every flag (-want +got):\n%s", diff)
 	}
 }
-
-func TestTenantOfURL(t *testing.T) {
-	t.Parallel()
-	for url, want := range map[string]string{
-		cloudURL:       "prod",
-		cloudURL + "/": "prod",
-		"https://suite.example.net/acme/test/orchestrator_": "test",
-		"https://orchestrator.example.net":                  "",
-		"https://orchestrator.example.net/odata":            "",
-		"":                                                  "",
-	} {
-		if got := tenantOfURL(url); got != want {
-			t.Errorf("tenant of %q: got %q, want %q", url, got, want)
-		}
-	}
-}
