@@ -227,7 +227,7 @@ func TestContractExamplesOfRequests(t *testing.T) {
 	c := loadContract(t)
 	for message, lane := range map[string]pipeline.Lane{
 		"itemRequest": {Tenant: "Default", Folder: "Finance/Invoices", Kind: pipeline.KindItem, Name: "Invoices"},
-		"jobRequest":  {Tenant: "Default", Folder: "Shared", Kind: pipeline.KindJob, Name: "Post invoices"},
+		"jobRequest":  {Tenant: "Default", Folder: "Shared", Kind: pipeline.KindJob, Name: "Pay invoices"},
 	} {
 		examples := c.Components.Messages[message].Examples
 		if len(examples) == 0 {
