@@ -65,7 +65,7 @@ reason; mend that file and import it.`,
   enqueue csv export.csv --queue Invoices --key "Invoice Number" --timezone Europe/Vienna
   enqueue csv export.csv --queue Invoices --types Amount=number,Paid=boolean --dry-run
   mysql -B -e 'select ...' | enqueue csv - --queue Invoices --delimiter tab -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 		RunE: c.run,
 	}
 	c.addFlags(cmd.Flags())
@@ -83,7 +83,7 @@ func (c *csvCommand) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.timezone, "timezone", "", "zone of dates without one, such as Europe/Vienna")
 	fs.StringVar(&c.delimiter, "delimiter", "", "what separates values: comma, semicolon or tab (found from the header)")
 	addUntilFlag(fs, &c.until)
-	addNotAfterFlag(fs, &c.notAfter)
+	addNotAfterFlag(fs, &c.notAfter, "the requests")
 	fs.StringVar(&c.rejects, "rejects", "", "file for rejected rows, made only if there are any (FILE.rejected.csv)")
 	fs.BoolVar(&c.dryRun, "dry-run", false, "check every row, publish nothing; needs no NATS server")
 	fs.IntVar(&c.batch, "batch", 1000, "rows published at a time, 1 to 10000")
@@ -92,6 +92,9 @@ func (c *csvCommand) addFlags(fs *pflag.FlagSet) {
 }
 
 func (c *csvCommand) run(cmd *cobra.Command, args []string) error {
+	if err := checkKey(cmd, c.key); err != nil {
+		return err
+	}
 	opts, err := c.options()
 	if err != nil {
 		return err
@@ -119,6 +122,14 @@ func (c *csvCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	err = c.importFile(cmd, imp)
 	return errors.Join(err, table.Close())
+}
+
+// oneFile says what to name where nothing or too much is.
+func oneFile(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return cli.Errorf(cli.ExitUsage, "name the FILE, or - for standard input: there are %d arguments", len(args))
+	}
+	return nil
 }
 
 // importFile runs the import and says how it went.
@@ -207,6 +218,9 @@ func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	f, err := os.Open(name) //nolint:gosec // G304: the user's own choice
 	if err != nil {
 		return nil, cli.Errorf(cli.ExitUsage, "%w", err)
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.Join(cli.Errorf(cli.ExitUsage, "%s: it is a folder; name a file in it", name), f.Close())
 	}
 	return f, nil
 }

@@ -51,6 +51,9 @@ items. The key serves as the item's Reference.`,
 }
 
 func (c *itemCommand) run(cmd *cobra.Command, _ []string) error {
+	if err := checkKey(cmd, c.key); err != nil {
+		return err
+	}
 	lane, err := c.lane.of(pipeline.KindItem)
 	if err != nil {
 		return err

@@ -46,6 +46,9 @@ Without --key one is made up, so running the command twice starts two jobs.`,
 }
 
 func (c *jobCommand) run(cmd *cobra.Command, _ []string) error {
+	if err := checkKey(cmd, c.key); err != nil {
+		return err
+	}
 	lane, err := c.lane.of(pipeline.KindJob)
 	if err != nil {
 		return err

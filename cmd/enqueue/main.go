@@ -43,6 +43,15 @@ func environment(name, otherwise string) string {
 	return cmp.Or(os.Getenv(name), otherwise)
 }
 
+// checkKey refuses a --key that is given and empty: whoever gives one does not
+// want another.
+func checkKey(cmd *cobra.Command, key string) error {
+	if key == "" && cmd.Flags().Changed("key") {
+		return cli.Errorf(cli.ExitUsage, "--key is empty: is a variable unset?")
+	}
+	return nil
+}
+
 // parseTime reads a flag that holds a moment.
 func parseTime(flag, value string) (time.Time, error) {
 	if value == "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -158,7 +159,10 @@ func (i *installation) bind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = kv.Put(ctx, "lanes.Default.-.items.invoices", value)
+	for _, typed := range []string{"-", "shared"} {
+		_, put := kv.Put(ctx, "lanes.Default."+typed+".items.invoices", value)
+		err = errors.Join(err, put)
+	}
 	return err
 }
 

@@ -33,9 +33,9 @@ type submission struct {
 func (s *submission) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&s.key, "key", "", "the request's key; handed in again, the same request is not carried out twice (made up and printed)")
 	addUntilFlag(fs, &s.until)
-	addNotAfterFlag(fs, &s.notAfter)
+	addNotAfterFlag(fs, &s.notAfter, "the request")
 	fs.BoolVar(&s.wait, "wait", false, "wait for the final outcome and print it")
-	fs.DurationVar(&s.timeout, "timeout", 10*time.Minute, "how long to wait for it")
+	cli.DurationFlag(fs, &s.timeout, "timeout", 10*time.Minute, "how long to wait for it")
 	cli.OutputFlag(fs, &s.output, cli.FormatTable)
 	s.target.addFlags(fs)
 }
@@ -45,8 +45,8 @@ func addUntilFlag(fs *pflag.FlagSet, into *string) {
 		"how far it is followed: until Orchestrator holds it, or until the job or transaction has ended")
 }
 
-func addNotAfterFlag(fs *pflag.FlagSet, into *string) {
-	fs.StringVar(into, "not-after", "", "let the request expire if nothing was done by then, as 2006-01-02T15:04:05Z")
+func addNotAfterFlag(fs *pflag.FlagSet, into *string, what string) {
+	fs.StringVar(into, "not-after", "", "let "+what+" expire if nothing was done by then, as 2006-01-02T15:04:05Z")
 }
 
 // request completes a request by the flags and makes up its key if need be.
@@ -95,7 +95,8 @@ func (s *submission) runAndWait(cmd *cobra.Command, h *handIn) error {
 	if err != nil {
 		return s.explainWait(h, err)
 	}
-	if err := cli.PrintOne(cmd.OutOrStdout(), s.output, outcomeColumns, outcome); err != nil {
+	columns := outcomeColumns[:len(outcomeColumns)-1] // the error is the command's own
+	if err := cli.PrintOne(cmd.OutOrStdout(), s.output, columns, outcome); err != nil {
 		return err //nolint:wrapcheck // says all there is to say
 	}
 	return verdict(outcome)
@@ -105,7 +106,7 @@ func (s *submission) runAndWait(cmd *cobra.Command, h *handIn) error {
 func (s *submission) explainWait(h *handIn, err error) error {
 	_, interrupted := errors.AsType[*cli.SignalError](err)
 	timedOut := errors.Is(err, context.DeadlineExceeded)
-	stands := "the request stands and will be carried out; follow it with: enqueue watch --all --key " + shellQuote(h.request.Key)
+	stands := "the request stands and will be carried out once a worker serves tenant " + h.lane.Tenant + "; follow it with: enqueue watch --all --key " + shellQuote(h.request.Key)
 	switch {
 	case timedOut && h.stands:
 		return cli.Errorf(cli.ExitTimeout, "no outcome within %v; %s", s.timeout, stands)
@@ -225,7 +226,7 @@ func (h *handIn) isOurs(ctx context.Context, o pipeline.Outcome) (bool, error) {
 	if o.Lane() == h.lane {
 		return true, nil
 	}
-	couldBe := strings.EqualFold(o.Lane().Name, h.lane.Name) && (h.lane.Folder == pipeline.DefaultFolder || o.Folder == h.lane.Folder)
+	couldBe := strings.EqualFold(o.Lane().Name, h.lane.Name) && (h.lane.Folder == pipeline.DefaultFolder || strings.EqualFold(o.Folder, h.lane.Folder))
 	if !couldBe {
 		return false, nil
 	}

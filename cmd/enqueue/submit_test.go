@@ -121,6 +121,30 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// The folder may be spelled in other letters than Orchestrator's.
+func TestWaitSpelledFolder(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.work(t, pipeline.StatusAccepted)
+	r := i.run(t, "", "item", "--queue", "invoices", "--folder", "shared", "--key", "K1", "--wait", "--timeout", "20s")
+	r.want(t, cli.ExitOK)
+	if !strings.Contains(r.stdout, "Default:Shared:items:Invoices") {
+		t.Errorf("printed %q, want the outcome", r.stdout)
+	}
+}
+
+// What went wrong is said once, on standard error.
+func TestWaitSaysTheErrorOnce(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.work(t, pipeline.StatusRejected)
+	r := i.run(t, "", "item", "--queue", "invoices", "--wait", "--timeout", "20s")
+	r.want(t, cli.ExitRejects, "queue does not exist")
+	if strings.Contains(r.stdout, "queue does not exist") || !strings.Contains(r.stdout, "rejected") {
+		t.Errorf("printed %q, want the outcome without its error", r.stdout)
+	}
+}
+
 // A key that stands for another payload is refused, waiting or not.
 func TestKeyConflict(t *testing.T) {
 	t.Parallel()
@@ -152,7 +176,7 @@ func TestWaitTimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := i.run(t, "", "item", "--queue", "other", "--key", "it's", "--wait", "--timeout", "300ms")
-	r.want(t, cli.ExitTimeout, `no outcome within 300ms; the request stands and will be carried out; follow it with: enqueue watch --all --key 'it'\''s'`)
+	r.want(t, cli.ExitTimeout, `no outcome within 300ms; the request stands and will be carried out once a worker serves tenant Default; follow it with: enqueue watch --all --key 'it'\''s'`)
 	if n := len(i.requests(t)); n != 1 {
 		t.Errorf("%d requests in the stream, want 1", n)
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -66,7 +68,7 @@ type lane struct {
 // process.
 func (l *lane) addFlags(fs *pflag.FlagSet, name, usage string) {
 	fs.StringVar(&l.name, name, "", usage)
-	fs.StringVar(&l.tenant, "tenant", defaultTenant(), "Orchestrator's tenant (UIPATH_TENANT)")
+	fs.StringVar(&l.tenant, "tenant", defaultTenant(), "Orchestrator's tenant (UIPATH_TENANT, or the one in UIPATH_URL)")
 	fs.StringVar(&l.folder, "folder", defaultFolder(), `path of the folder, such as Finance/Invoices, or - for the tenant's default (UIPATH_FOLDER_PATH)`)
 }
 
@@ -76,7 +78,10 @@ func (l *lane) of(kind pipeline.Kind) (pipeline.Lane, error) {
 	return lane, explain(lane.Validate())
 }
 
-func defaultTenant() string { return environment("UIPATH_TENANT", cli.DefaultTenant) }
+// defaultTenant is found as the worker finds it, so that both mean the same.
+func defaultTenant() string {
+	return cmp.Or(os.Getenv("UIPATH_TENANT"), cli.TenantOfURL(os.Getenv("UIPATH_URL")), cli.DefaultTenant)
+}
 
 func defaultFolder() string { return environment("UIPATH_FOLDER_PATH", pipeline.DefaultFolder) }
 

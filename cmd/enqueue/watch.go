@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ Orchestrator holds it, and the final one.`,
 	fs.StringVar(&c.tenant, "tenant", "", "this tenant only")
 	fs.StringVar(&c.folder, "folder", "", "this folder only, by its path")
 	fs.BoolVar(&c.all, "all", false, "begin with the oldest outcome there is")
-	fs.DurationVar(&c.since, "since", 0, "begin with outcomes of that age, such as 1h")
+	cli.DurationFlag(fs, &c.since, "since", 0, "begin with outcomes of that age, such as 1h")
 	cli.OutputFlag(fs, &c.output, cli.FormatTable)
 	c.target.addFlags(fs)
 	cmd.MarkFlagsMutuallyExclusive("queue", "process")
@@ -63,6 +64,9 @@ Orchestrator holds it, and the final one.`,
 }
 
 func (c *watchCommand) run(cmd *cobra.Command, _ []string) error {
+	if err := checkKey(cmd, c.key); err != nil {
+		return err
+	}
 	filter, err := c.filter()
 	if err != nil {
 		return err
@@ -72,11 +76,16 @@ func (c *watchCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer s.close()
-	if err := c.spell(cmd, s, &filter); err != nil {
+	spelled, err := c.spell(cmd, s, &filter)
+	if err != nil {
 		return err
 	}
+	folder := ""
+	if !spelled {
+		folder, filter.Folder = filter.Folder, "" // subjects have one spelling, people several
+	}
 	ready := func() { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "watching, Ctrl-C ends it") }
-	outcomes := withoutRepeats(pipeline.Watch(cmd.Context(), s.js, s.topology, filter, ready))
+	outcomes := withoutRepeats(inFolder(folder, pipeline.Watch(cmd.Context(), s.js, s.topology, filter, ready)))
 	return explain(cli.PrintAll(cmd.OutOrStdout(), c.output, outcomeColumns, outcomes))
 }
 
@@ -99,32 +108,49 @@ func (c *watchCommand) filter() (pipeline.OutcomeFilter, error) {
 }
 
 // spell writes the filter's lane as Orchestrator spells it, by which outcomes
-// are filed.
-func (c *watchCommand) spell(cmd *cobra.Command, s *session, f *pipeline.OutcomeFilter) error {
+// are filed, and reports whether that is known.
+func (c *watchCommand) spell(cmd *cobra.Command, s *session, f *pipeline.OutcomeFilter) (bool, error) {
 	if f.Name == "" {
 		if f.Folder == pipeline.DefaultFolder {
-			return cli.Errorf(cli.ExitUsage, "--folder -: which folder that is depends on the queue or process; name one, or give the folder's path")
+			return false, cli.Errorf(cli.ExitUsage, "--folder -: which folder that is depends on the queue or process; name one, or give the folder's path")
 		}
-		return nil
+		return false, nil
 	}
 	typed := lane{tenant: cmp.Or(f.Tenant, defaultTenant()), folder: cmp.Or(f.Folder, defaultFolder()), name: f.Name}
 	lane, err := typed.of(f.Kind)
 	if err != nil {
-		return err
+		return false, err
 	}
 	canonical, err := s.publisher.Canonical(cmd.Context(), lane)
 	if errors.Is(err, pipeline.ErrLaneUnknown) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no worker has served %s yet: make sure that it is spelled as in Orchestrator\n", lane)
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return explain(err)
+		return false, explain(err)
 	}
 	f.Name = canonical.Name
 	if f.Folder != "" {
 		f.Folder = canonical.Folder
 	}
-	return nil
+	return true, nil
+}
+
+// inFolder leaves out what is of another folder, however it is spelled.
+func inFolder(folder string, outcomes iter.Seq2[pipeline.Outcome, error]) iter.Seq2[pipeline.Outcome, error] {
+	if folder == "" {
+		return outcomes
+	}
+	return func(yield func(pipeline.Outcome, error) bool) {
+		for o, err := range outcomes {
+			if err == nil && !strings.EqualFold(o.Folder, folder) {
+				continue
+			}
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
 }
 
 // withoutRepeats drops outcomes that came before. It remembers the last many,

@@ -85,6 +85,26 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A folder alone is found however it is spelled.
+func TestWatchFolder(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	other := canonical
+	other.Folder = "Other"
+	for key, lane := range map[string]pipeline.Lane{"K1": canonical, "K2": other} {
+		if err := i.settle(t.Context(), lane, pipeline.Request{Key: key, Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for folder, want := range map[string]string{"shared": "K1", "OTHER": "K2"} {
+		lines, err := i.watch(t, 1, "--all", "--folder", folder, "-o", "jsonl")
+		var o pipeline.Outcome
+		if err := errors.Join(err, json.Unmarshal([]byte(lines[0]), &o)); err != nil || o.Key != want {
+			t.Errorf("--folder %s: printed %q, want the outcome of %s (error %v)", folder, lines, want, err)
+		}
+	}
+}
+
 func TestWatchRefuses(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
