@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -66,8 +65,9 @@ func (r *runner) claimOnce(ctx context.Context, lane Lane, batch []*delivery) (a
 	return again
 }
 
-// writeClaims gives the deliveries whose claim was not stored, or of which it
-// is not known.
+// writeClaims gives the deliveries whose claim stands against another, or of
+// which it is not known whether it was stored. Where the server takes none, the
+// lane is paused.
 func (r *runner) writeClaims(ctx context.Context, lane Lane, batch []*delivery) (refused []*delivery) {
 	writes := make([]*write, len(batch))
 	for i, d := range batch {
@@ -77,14 +77,15 @@ func (r *runner) writeClaims(ctx context.Context, lane Lane, batch []*delivery) 
 	}
 	r.ledger.commit(ctx, writes)
 	for i, d := range batch {
-		if writes[i].err == nil {
+		err := writes[i].err
+		switch {
+		case err == nil:
 			d.claim.revision = writes[i].revision
-			continue
+		case isServerRefusal(err): // the stream is full, or sealed: nothing was stored
+			d.later(r.pauseLane(err))
+		default:
+			refused = append(refused, d)
 		}
-		if !errors.Is(writes[i].err, errConflict) {
-			r.log.Debug("claim unanswered", "key", d.key, "error", writes[i].err)
-		}
-		refused = append(refused, d)
 	}
 	return refused
 }

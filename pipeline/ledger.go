@@ -259,6 +259,13 @@ func asConflict(err error) error {
 	return fmt.Errorf("write to the ledger: %w", err)
 }
 
+// isServerRefusal tells that the server has answered, and stored nothing, for
+// a reason other than the write's condition.
+func isServerRefusal(err error) bool {
+	e, ok := errors.AsType[jetstream.JetStreamError](err)
+	return ok && e.APIError() != nil && !errors.Is(err, errConflict)
+}
+
 func isCode(err error, code jetstream.ErrorCode) bool {
 	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok {
 		return e.APIError() != nil && e.APIError().ErrorCode == code

@@ -400,3 +400,32 @@ func TestDefaultFolder(t *testing.T) {
 		}
 	})
 }
+
+// A ledger that is full stops the work, and loses nothing: requests wait, and
+// go on when there is room.
+func TestLedgerFull(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		stream, err := r.js.Stream(t.Context(), r.topology.LedgerStream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit := func(bytes int64) {
+			cfg := stream.CachedInfo().Config
+			cfg.MaxBytes = bytes
+			if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limit(60_000)
+		r.start(r.config())
+		r.publish(plainItems, items(300)...)
+		time.Sleep(10 * time.Minute)
+		if n := len(r.simulator.Effects()); n == 0 || n == 300 {
+			t.Fatalf("%d effects, want the ledger to be full in the middle", n)
+		}
+		limit(-1)
+		r.await(plainItems, 10*time.Minute, items(300)...)
+		r.checkOnce(plainItems, items(300))
+	})
+}

@@ -232,7 +232,6 @@ func (r *runner) process(ctx context.Context, batch []*delivery, called func()) 
 		r.settle(ctx, t.lane, batch)
 		return
 	}
-	r.resume()
 	mine, copies := r.held.takeKeys(t.lane, batch)
 	defer r.held.dropKeys(t.lane, mine)
 	for _, d := range copies {
@@ -244,7 +243,10 @@ func (r *runner) process(ctx context.Context, batch []*delivery, called func()) 
 		}
 	}
 	r.claimAll(ctx, t.lane, mine)
-	r.decide(ctx, t, without(mine))
+	if open := without(mine); len(open) > 0 {
+		r.resume()
+		r.decide(ctx, t, open)
+	}
 	called()
 	r.settle(ctx, t.lane, batch)
 }
