@@ -59,6 +59,10 @@ or, for rows without, a hash of the row's content and how many equal rows stand
 before it. A key that stands in the file twice is a reject. The key serves as
 Reference where a row has none.
 
+Published means that NATS holds the request; what becomes of it is followed
+with watch. Rows that are known already and came to nothing are counted, and the
+exit code is 3.
+
 Rows that cannot work are left out and written to a file of rejects, with the
 reason; mend that file and import it.`,
 		Example: `  enqueue csv examples/invoices.csv --queue Invoices

@@ -60,8 +60,8 @@ func TestImport(t *testing.T) {
 	i := newInstallation(t)
 	file := writeFile(t, filepath.Join(t.TempDir(), "items.csv"), "Reference,Priority,Amount\nR1,High,12.50\n,,7\nR3,,8\n")
 	counts, r := i.importCSV(t, file, "--types", "Amount=number", "--until", "completed", "--batch", "2")
-	r.want(t, cli.ExitOK, "items.csv: 3 rows read, 3 added, 0 already known, 0 rejected, in ")
-	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 3})
+	r.want(t, cli.ExitOK, "items.csv: 3 rows read, 3 published, 0 already known, 0 rejected, in ")
+	checkCounts(t, counts, importResult{Complete: true, Read: 3, Published: 3})
 	messages := i.requests(t)
 	if len(messages) != 3 {
 		t.Fatalf("%d requests in the stream, want 3", len(messages))
@@ -86,13 +86,33 @@ func TestImportAgain(t *testing.T) {
 	file := writeFile(t, filepath.Join(t.TempDir(), "items.csv"), "Reference,A\nR1,x\nR2,y\n,z\n")
 	counts, r := i.importCSV(t, file)
 	r.want(t, cli.ExitOK)
-	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 3})
+	checkCounts(t, counts, importResult{Complete: true, Read: 3, Published: 3})
 	i.awaitSettled(t, keysOf(t, i.requests(t))...)
 
 	writeFile(t, file, "Reference,A\nR1,x\nR2,changed\n,z\nR4,new\n")
 	counts, r = i.importCSV(t, file)
 	r.want(t, cli.ExitRejects, `row 3 (line 3): Reference "R2": key_conflict`, "1 of 4 rows were rejected; mend them in "+file+".rejected.csv")
-	checkCounts(t, counts, importResult{Complete: true, Read: 4, Added: 1, Known: 2, Rejected: 1})
+	checkCounts(t, counts, importResult{Complete: true, Read: 4, Published: 1, Known: 2, Rejected: 1})
+}
+
+// A second import that finds its rows rejected says so, and does not look like
+// one that went well.
+func TestImportAgainAfterFailure(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	if err := i.bind(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, status := range map[string]pipeline.Status{"R1": pipeline.StatusRejected, "R2": pipeline.StatusAccepted} {
+		if err := i.settle(t.Context(), canonical, pipeline.Request{Key: key, Item: json.RawMessage(`{"SpecificContent":{"A":"x"}}`)}, status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "items.csv"), "Reference,A\nR1,x\nR2,x\n")
+	counts, r := i.importCSV(t, file)
+	r.want(t, cli.ExitRejects, "2 rows read, nothing new: 2 already known (of them 1 rejected), 0 rejected, in ",
+		"enqueue: 1 of 2 rows already known came to nothing (1 rejected); see why with: enqueue watch --all --queue invoices --status rejected\n")
+	checkCounts(t, counts, importResult{Complete: true, Read: 2, Known: 2, KnownFailed: 1})
 }
 
 // awaitSettled returns when the keys have their outcomes.
@@ -119,7 +139,7 @@ func TestRejects(t *testing.T) {
 	file := writeFile(t, filepath.Join(dir, "items.csv"), "\xEF\xBB\xBFReference;Priority;A\nR1;High;x\nR2;Urgent;\"a;b\"\nR3;x\nR1;;y\n")
 	counts, r := i.importCSV(t, file)
 	r.want(t, cli.ExitRejects, "3 of 4 rows were rejected")
-	checkCounts(t, counts, importResult{Complete: true, Read: 4, Added: 1, Rejected: 3})
+	checkCounts(t, counts, importResult{Complete: true, Read: 4, Published: 1, Rejected: 3})
 	rejected := file + ".rejected.csv"
 	if counts.Rejects != rejected {
 		t.Errorf("rejects are said to be in %q, want %q", counts.Rejects, rejected)
@@ -137,7 +157,7 @@ func TestRejects(t *testing.T) {
 	again := writeFile(t, filepath.Join(dir, "mended.csv"), mended)
 	counts, r = i.importCSV(t, again, "--content-keys", "--rejects", filepath.Join(dir, "none.csv"))
 	r.want(t, cli.ExitOK, "warning: row 2 and perhaps others have a Reference, \"R2\", that is not their key")
-	checkCounts(t, counts, importResult{Complete: true, Read: 3, Added: 3})
+	checkCounts(t, counts, importResult{Complete: true, Read: 3, Published: 3})
 
 	counts, r = i.importCSV(t, rejected, "--rejects", filepath.Join(dir, "still.csv"))
 	r.want(t, cli.ExitRejects, "row 3 (line 3): row: it was rejected before and not mended", "key_conflict")
@@ -150,7 +170,7 @@ func TestImportBreaksOff(t *testing.T) {
 	file := writeFile(t, filepath.Join(t.TempDir(), "items.csv"), "Reference,A\nR1,x\nR2,bad,row\nR3,\"y\nR4,z\n")
 	counts, r := i.importCSV(t, file)
 	r.want(t, cli.ExitUsage, "items.csv: line 4: column A: the quote that opens here is never closed", "The 2 rows before it are done; mend the file and run this again, it adds the rest")
-	checkCounts(t, counts, importResult{Read: 2, Added: 1, Rejected: 1})
+	checkCounts(t, counts, importResult{Read: 2, Published: 1, Rejected: 1})
 	if diff := cmp.Diff([]string{"R1"}, keysOf(t, i.requests(t))); diff != "" {
 		t.Errorf("published keys (-want +got):\n%s", diff)
 	}
@@ -161,7 +181,7 @@ func TestImportStandardInput(t *testing.T) {
 	i := newInstallation(t)
 	rejected := filepath.Join(t.TempDir(), "out.csv")
 	r := i.run(t, "A\tDeadline\nx\t2026-12-01\ny\tsoon\n", "csv", "-", "--queue", "invoices", "--timezone", "Europe/Vienna", "--rejects", rejected)
-	r.want(t, cli.ExitRejects, "-: 2 rows read, 1 added, 0 already known, 1 rejected")
+	r.want(t, cli.ExitRejects, "-: 2 rows read, 1 published, 0 already known, 1 rejected")
 	if r.stdout != "" {
 		t.Errorf("printed %q, want nothing: no data was asked for", r.stdout)
 	}
@@ -188,7 +208,7 @@ func TestImportInterrupted(t *testing.T) {
 	imp := &importer{
 		sheet: table, lane: typed, publisher: pipeline.NewPublisher(i.js, i.topology), batch: 2, rejects: &rejects{sheet: table},
 		progress: &progress{w: writerFunc(func(line string) {
-			if strings.HasPrefix(line, "adding") && strings.Contains(line, "2 rows added") {
+			if strings.HasPrefix(line, "publishing") && strings.Contains(line, "2 rows published") {
 				cancel(&cli.SignalError{Signal: 2})
 			}
 		}), total: 2 * table.Size()},
@@ -197,7 +217,7 @@ func TestImportInterrupted(t *testing.T) {
 	if _, ok := errors.AsType[*cli.SignalError](err); !ok || !strings.HasPrefix(err.Error(), "interrupted behind row 3; run it again, it adds the rest") {
 		t.Errorf("error %v, want one that says how far it came", err)
 	}
-	checkCounts(t, imp.result, importResult{Read: 2, Added: 2})
+	checkCounts(t, imp.result, importResult{Read: 2, Published: 2})
 	if diff := cmp.Diff([]string{"R1", "R2"}, keysOf(t, i.requests(t))); diff != "" {
 		t.Errorf("published keys (-want +got):\n%s", diff)
 	}
@@ -256,7 +276,7 @@ func TestImportSurvivesTheServer(t *testing.T) {
 	imp := &importer{
 		sheet: table, lane: typed, publisher: open.publisher, batch: 1, rejects: &rejects{sheet: table},
 		progress: &progress{w: writerFunc(func(line string) {
-			if strings.Contains(line, " 1 rows added") {
+			if strings.Contains(line, " 1 rows published") {
 				restart()
 			}
 		}), total: 2 * table.Size()},
@@ -264,7 +284,7 @@ func TestImportSurvivesTheServer(t *testing.T) {
 	if err := imp.run(t.Context()); err != nil {
 		t.Error(err)
 	}
-	checkCounts(t, imp.result, importResult{Complete: true, Read: 3, Added: 3})
+	checkCounts(t, imp.result, importResult{Complete: true, Read: 3, Published: 3})
 }
 
 type writerFunc func(line string)
@@ -311,7 +331,7 @@ func TestExamples(t *testing.T) {
 		`row 32 (line 33): Deadline "15.12.2026": it is no date`,
 		`row 33 (line 34): Reference "INV-2026-1016": row 20 has the same`,
 		`row 35 (line 36): row: it has 6 values`)
-	checkCounts(t, counts, importResult{Complete: true, Read: 40, Added: 33, Rejected: 7})
+	checkCounts(t, counts, importResult{Complete: true, Read: 40, Published: 33, Rejected: 7})
 
 	job := pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindJob, Name: "Import"}
 	for name, lane := range map[string]pipeline.Lane{"item.json": typed, "job.json": job} {

@@ -65,6 +65,17 @@ func parseObject(flag string, text []byte) (map[string]json.RawMessage, error) {
 	return whole, nil
 }
 
+// refuseRequest refuses a whole request where only a part of it belongs: it
+// would be carried out as content that nobody meant.
+func refuseRequest(flag, kind string, object map[string]json.RawMessage) error {
+	_, hasKey := object["key"]
+	if _, hasKind := object[kind]; !hasKind || !hasKey {
+		return nil
+	}
+	part := map[string]string{"item": "item.SpecificContent", "job": "job.InputArguments"}[kind]
+	return cli.Errorf(cli.ExitUsage, "--%s: this is a whole request, with key and %s; give what its member %s holds, and the key as --key", flag, kind, part)
+}
+
 // readText gives the value of a flag that is text itself, @FILE, or - for
 // standard input.
 func readText(cmd *cobra.Command, value string) ([]byte, error) {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,22 +56,26 @@ type importer struct {
 
 // importResult is how an import went.
 type importResult struct {
-	File     string  `json:"file"`
-	Lane     string  `json:"lane"`
-	DryRun   bool    `json:"dryRun,omitempty"`
-	Complete bool    `json:"complete"`     // the whole file was read
-	Read     int     `json:"read"`         // rows of which it is known what became
-	Added    int     `json:"added"`        // stored, or in a dry run: would be
-	Known    int     `json:"alreadyKnown"` // handed in before
-	Rejected int     `json:"rejected"`
-	Rejects  string  `json:"rejects,omitempty"` // the file of rejected rows
-	Seconds  float64 `json:"seconds"`
+	File     string `json:"file"`
+	Lane     string `json:"lane"`
+	DryRun   bool   `json:"dryRun,omitempty"`
+	Complete bool   `json:"complete"` // the whole file was read
+	Read     int    `json:"read"`     // rows of which it is known what became
 
-	shown []string // the first rejects, for people
-	warn  string
+	Published   int `json:"published"`          // stored, or in a dry run: would be
+	Known       int `json:"alreadyKnown"`       // handed in before
+	KnownFailed int `json:"alreadyKnownFailed"` // those of them that came to nothing
+	Rejected    int `json:"rejected"`
+
+	Rejects string  `json:"rejects,omitempty"` // the file of rejected rows
+	Seconds float64 `json:"seconds"`
+
+	failed map[pipeline.Status]int // how those came to nothing
+	shown  []string                // the first rejects, for people
+	warn   string
 }
 
-func (r importResult) settled() int { return r.Added + r.Known + r.Rejected }
+func (r importResult) settled() int { return r.Published + r.Known + r.Rejected }
 
 // run imports the file. A context that ends stops it between two batches: what
 // was published is published, and the error says how far it came.
@@ -77,7 +84,7 @@ func (i *importer) run(ctx context.Context) error {
 	defer i.progress.stop()
 	if err := i.sheet.Index(ctx, i.progress.checked); err != nil {
 		if errors.Is(err, context.Canceled) || ctx.Err() != nil {
-			return fmt.Errorf("interrupted before any row was added: %w", err)
+			return fmt.Errorf("interrupted before any row was published: %w", err)
 		}
 		return err //nolint:wrapcheck // explained by the caller
 	}
@@ -96,10 +103,38 @@ func (i *importer) run(ctx context.Context) error {
 		return err
 	}
 	i.result.Complete = true
+	return i.verdict()
+}
+
+// verdict is the error that an import is which was done in full.
+func (i *importer) verdict() error {
+	var faults []string
 	if i.result.Rejected > 0 {
-		return cli.Errorf(cli.ExitRejects, "%d of %d rows were rejected; mend them in %s and import that file", i.result.Rejected, i.result.Read, i.result.Rejects)
+		faults = append(faults, fmt.Sprintf("%d of %d rows were rejected; mend them in %s and import that file", i.result.Rejected, i.result.Read, i.result.Rejects))
 	}
-	return nil
+	if i.result.KnownFailed > 0 {
+		faults = append(faults, fmt.Sprintf("%d of %d rows already known came to nothing (%s); see why with: %s", i.result.KnownFailed, i.result.Known, i.result.failures(), i.watchFailed()))
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return cli.Errorf(cli.ExitRejects, "%s", strings.Join(faults, "; "))
+}
+
+// watchFailed is the command that shows what became of the rows that came to
+// nothing.
+func (i *importer) watchFailed() string {
+	command := "enqueue watch --all --queue " + shellQuote(i.lane.Name)
+	if i.lane.Tenant != defaultTenant() {
+		command += " --tenant " + shellQuote(i.lane.Tenant)
+	}
+	if i.lane.Folder != defaultFolder() {
+		command += " --folder " + shellQuote(i.lane.Folder)
+	}
+	if statuses := slices.Collect(maps.Keys(i.result.failed)); len(statuses) == 1 {
+		command += " --status " + string(statuses[0])
+	}
+	return command
 }
 
 func (i *importer) importRows(ctx context.Context) error {
@@ -169,7 +204,7 @@ func (i *importer) flush(ctx context.Context) error {
 // does not answer is asked again: a repeat does no harm.
 func (i *importer) publish(ctx context.Context, rows []sheet.Row) error {
 	if i.publisher == nil || len(rows) == 0 {
-		i.result.Added += len(rows)
+		i.result.Published += len(rows)
 		return nil
 	}
 	first, last := rows[0].Number, rows[len(rows)-1].Number
@@ -226,7 +261,7 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 		case err != nil:
 			return nil, fmt.Errorf("row %d: %w", row.Number, err)
 		case hash == k.PayloadHash:
-			i.result.Known++
+			i.result.noteKnown(k.Status)
 		default:
 			if err := i.reject(row, keyConflict(cmp.Or(i.sheet.KeyColumn(), "key"), row.Request.Key)); err != nil {
 				return nil, err
@@ -252,7 +287,7 @@ func (i *importer) store(ctx context.Context, rows []sheet.Row) (left []sheet.Ro
 	}
 	for n, receipt := range receipts {
 		if receipt.Err == nil {
-			i.result.Added++
+			i.result.Published++
 			continue
 		}
 		if _, ok := errors.AsType[*pipeline.InvalidError](receipt.Err); ok {
@@ -301,13 +336,48 @@ func (r importResult) print(cmd *cobra.Command, format string) error {
 	if r.warn != "" {
 		_, _ = fmt.Fprintln(w, "warning: "+r.warn)
 	}
-	added := "added"
-	if r.DryRun {
-		added = "could be added"
-	}
-	_, _ = fmt.Fprintf(w, "%s: %d rows read, %d %s, %d already known, %d rejected, in %.1f s\n", r.File, r.Read, r.Added, added, r.Known, r.Rejected, r.Seconds)
+	_, _ = fmt.Fprintf(w, "%s: %s, in %.1f s\n", r.File, r.summary(), r.Seconds)
 	if format == cli.FormatTable {
 		return nil
 	}
 	return cli.PrintOne(cmd.OutOrStdout(), format, nil, r) //nolint:wrapcheck // says all there is to say
+}
+
+// noteKnown counts a row that was handed in before, by its final outcome if it
+// has one.
+func (r *importResult) noteKnown(status pipeline.Status) {
+	r.Known++
+	if isSuccess(status) || status == "" {
+		return
+	}
+	r.KnownFailed++
+	if r.failed == nil {
+		r.failed = map[pipeline.Status]int{}
+	}
+	r.failed[status]++
+}
+
+// summary says in a few words what became of the rows.
+func (r importResult) summary() string {
+	published := fmt.Sprintf("%d published, ", r.Published)
+	switch {
+	case r.DryRun:
+		published = fmt.Sprintf("%d could be published, ", r.Published)
+	case r.Published == 0 && r.Known > 0:
+		published = "nothing new: "
+	}
+	known := ""
+	if r.KnownFailed > 0 {
+		known = " (of them " + r.failures() + ")"
+	}
+	return fmt.Sprintf("%d rows read, %s%d already known%s, %d rejected", r.Read, published, r.Known, known, r.Rejected)
+}
+
+// failures counts what came to nothing by how it did.
+func (r importResult) failures() string {
+	var counts []string
+	for _, status := range slices.Sorted(maps.Keys(r.failed)) {
+		counts = append(counts, fmt.Sprintf("%d %s", r.failed[status], status))
+	}
+	return strings.Join(counts, ", ")
 }

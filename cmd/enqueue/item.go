@@ -58,8 +58,16 @@ func (c *itemCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	for _, moment := range []struct{ flag, value string }{{"due", c.due}, {"defer", c.deferred}} {
+		if _, err := parseTime(moment.flag, moment.value); err != nil {
+			return err
+		}
+	}
 	content, err := readObject(cmd, "content", c.content)
 	if err != nil {
+		return err
+	}
+	if err := refuseRequest("content", "item", content); err != nil {
 		return err
 	}
 	if err := setFields(content, "set", c.set); err != nil {

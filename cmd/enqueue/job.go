@@ -57,6 +57,9 @@ func (c *jobCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseRequest("args", "job", arguments); err != nil {
+		return err
+	}
 	if err := setFields(arguments, "arg", c.arg); err != nil {
 		return err
 	}

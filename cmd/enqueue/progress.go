@@ -43,7 +43,11 @@ func (p *progress) checked(bytes int64) {
 
 // read is told how many bytes the second reading has come to.
 func (p *progress) read(bytes int64, result *importResult) {
-	p.show(p.total/2+bytes, "adding", result)
+	doing := "publishing"
+	if result.DryRun {
+		doing = "checking"
+	}
+	p.show(p.total/2+bytes, doing, result)
 }
 
 func (p *progress) show(done int64, doing string, result *importResult) {
@@ -62,7 +66,7 @@ func (p *progress) show(done int64, doing string, result *importResult) {
 	p.next = now.Add(p.every)
 	counts := ""
 	if result != nil {
-		counts = fmt.Sprintf(", %d rows added, %d already known, %d rejected", result.Added, result.Known, result.Rejected)
+		counts = fmt.Sprintf(", %d rows published, %d already known, %d rejected", result.Published, result.Known, result.Rejected)
 	}
 	_, _ = fmt.Fprintf(p.w, "%s: %d %%%s\n", doing, 100*done/max(p.total, 1), counts)
 }

@@ -118,16 +118,19 @@ func (s *submission) explainWait(h *handIn, err error) error {
 
 // verdict is the error that an outcome is to whoever waited for it.
 func verdict(o pipeline.Outcome) error {
-	switch o.Status {
-	case pipeline.StatusAccepted, pipeline.StatusSucceeded:
+	if isSuccess(o.Status) {
 		return nil
-	case pipeline.StatusFailed, pipeline.StatusRejected, pipeline.StatusExpired, pipeline.StatusCanceled, pipeline.StatusUnknown:
 	}
 	reason := "no reason is given"
 	if o.Error != nil {
 		reason = cmp.Or(o.Error.Message, o.Error.Kind)
 	}
 	return cli.Errorf(cli.ExitRejects, "%s %s: %s: %s", o.Kind, o.Key, o.Status, reason)
+}
+
+// isSuccess tells the final statuses that somebody hopes for from the others.
+func isSuccess(s pipeline.Status) bool {
+	return s == pipeline.StatusAccepted || s == pipeline.StatusSucceeded
 }
 
 // handIn is one request on its way into the stream.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -35,4 +36,18 @@ func (c *choice) Set(s string) error {
 	}
 	*c.value = c.allowed[i]
 	return nil
+}
+
+// completeChoices has the shell offer the words of every such flag.
+func completeChoices(cmd *cobra.Command) {
+	offer := func(f *pflag.Flag) {
+		if c, ok := f.Value.(*choice); ok {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(c.allowed, cobra.ShellCompDirectiveNoFileComp)) // it exists
+		}
+	}
+	cmd.Flags().VisitAll(offer)
+	cmd.PersistentFlags().VisitAll(offer)
+	for _, sub := range cmd.Commands() {
+		completeChoices(sub)
+	}
 }

@@ -40,6 +40,8 @@ func Run(root *cobra.Command, args []string) int {
 
 	started := false
 	noteStart(root, &started)
+	completeChoices(root)
+	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(args)

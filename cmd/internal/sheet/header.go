@@ -2,6 +2,7 @@ package sheet
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,9 @@ import (
 // readHeader checks the encoding, settles the delimiter and reads the columns.
 func (s *Sheet) readHeader() error {
 	if err := s.checkEncoding(); err != nil {
+		return err
+	}
+	if err := s.readSeparator(); err != nil {
 		return err
 	}
 	if s.comma == 0 {
@@ -44,21 +48,56 @@ var (
 
 const notUTF8 = "the file is not UTF-8; save it as \"CSV UTF-8\", or convert it, for example with: iconv -f WINDOWS-1252 -t UTF-8"
 
+// zipMagic begins a ZIP file, which an Excel workbook is.
+var zipMagic = []byte("PK\x03\x04")
+
 // checkEncoding skips the byte order mark of UTF-8 and refuses what is plainly
-// UTF-16. Bytes that are not UTF-8 are found row by row.
+// UTF-16 or no text at all. Bytes that are not UTF-8 are found row by row.
 func (s *Sheet) checkEncoding() error {
-	begin := make([]byte, 4)
-	n, err := s.file.ReadAt(begin, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the file: %w", err)
+	begin, err := s.peek(4)
+	if err != nil {
+		return err
 	}
-	begin = begin[:n]
 	switch {
 	case bytes.HasPrefix(begin, bomUTF8):
+		s.mark = bomUTF8
 		s.start = int64(len(bomUTF8))
-	case bytes.HasPrefix(begin, bomUTF16LE), bytes.HasPrefix(begin, bomUTF16BE), n > 1 && (begin[0] == 0 || begin[1] == 0):
+	case bytes.Equal(begin, zipMagic):
+		return &FormatError{Mend: "this is an Excel workbook; save it as \"CSV UTF-8\""}
+	case bytes.HasPrefix(begin, bomUTF16LE), bytes.HasPrefix(begin, bomUTF16BE), len(begin) > 1 && (begin[0] == 0 || begin[1] == 0):
 		return &FormatError{Mend: "the file is UTF-16, not UTF-8; save it as \"CSV UTF-8\", or convert it with: iconv -f UTF-16 -t UTF-8"}
 	}
+	return nil
+}
+
+// peek gives up to n bytes of what is still to be read.
+func (s *Sheet) peek(n int) ([]byte, error) {
+	begin := make([]byte, n)
+	n, err := s.file.ReadAt(begin, s.start)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	return begin[:n], nil
+}
+
+// readSeparator takes a line such as sep=; before the header, by which Excel is
+// told the delimiter. Excel does not show it, so it is no row.
+func (s *Sheet) readSeparator() error {
+	begin, err := s.peek(len("sep=;\r\n"))
+	if err != nil {
+		return err
+	}
+	line, _, ended := strings.Cut(string(begin), "\n")
+	said, is := strings.CutPrefix(strings.TrimSuffix(line, "\r"), "sep=")
+	if !is || !ended {
+		return nil
+	}
+	if said != "," && said != ";" && said != "\t" {
+		return &FormatError{Line: 1, Mend: fmt.Sprintf("sep=%s: use a comma, a semicolon or a tab", said)}
+	}
+	s.comma = cmp.Or(s.comma, rune(said[0]))
+	s.start += int64(len(line) + 1)
+	s.skipped = 1
 	return nil
 }
 

@@ -76,6 +76,7 @@ func (p *pass) read() (record, error) {
 		return p.malformed(r, start, err)
 	}
 	r.line, _ = p.csv.FieldPos(0)
+	r.line += p.sheet.skipped
 	if !isUTF8(fields) {
 		return r, &FormatError{Line: r.line, Mend: notUTF8}
 	}
@@ -125,7 +126,7 @@ func (p *pass) malformed(r record, start int64, cause error) (record, error) {
 	}
 	opened, open := openQuote(text, p.sheet.comma)
 	if isParse && (!open || errors.Is(cause, csv.ErrBareQuote)) {
-		r.line, r.fields, r.text = parse.StartLine, nil, string(bytes.TrimSpace(text))
+		r.line, r.fields, r.text = parse.StartLine+p.sheet.skipped, nil, string(bytes.TrimSpace(text))
 		r.fault = &pipeline.InvalidError{Field: cmp.Or(column, "row"), Mend: `a quote stands inside a value; put the whole value into quotes and double those within, as in "5"" pipe"`}
 		return r, nil
 	}
@@ -153,7 +154,7 @@ func (p *pass) text(start int64) ([]byte, error) {
 // where a row that it gave up began.
 func (p *pass) lineAt(offset int64) (int, error) {
 	r := bufio.NewReader(io.NewSectionReader(p.sheet.file, p.sheet.start, offset))
-	for line := 1; ; {
+	for line := 1 + p.sheet.skipped; ; {
 		switch _, err := r.ReadSlice('\n'); {
 		case err == nil:
 			line++

@@ -108,7 +108,9 @@ type Sheet struct {
 	file     io.ReaderAt
 	size     int64
 	modified time.Time
-	start    int64 // past the byte order mark
+	mark     []byte // the byte order mark, if there is one
+	start    int64  // past the mark and the skipped lines
+	skipped  int    // lines before the header
 	spooled  *tempFile
 	comma    rune
 	columns  []column
@@ -324,10 +326,8 @@ func (s *Sheet) Imported(fields []string) []string {
 
 // Writer returns a writer of the same form of CSV as the sheet's.
 func (s *Sheet) Writer(w io.Writer) (*csv.Writer, error) {
-	if s.start > 0 {
-		if _, err := w.Write(bomUTF8); err != nil {
-			return nil, fmt.Errorf("write the byte order mark: %w", err)
-		}
+	if _, err := w.Write(s.mark); err != nil {
+		return nil, fmt.Errorf("write the byte order mark: %w", err)
 	}
 	out := csv.NewWriter(w)
 	out.Comma = s.comma
