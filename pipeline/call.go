@@ -248,12 +248,27 @@ func (r *runner) accept(t target, d *delivery, by DecidedBy, item *ItemResult, j
 	d.decided(o)
 }
 
+// What an outcome carries of a result at most, in bytes, so that it always fits
+// a message; the rest is read in Orchestrator.
+const (
+	maxOutput = 256 << 10
+	maxInfo   = 16 << 10
+)
+
 func itemResult(item orchestrator.QueueItem) *ItemResult {
-	return &ItemResult{ID: item.ID, Key: item.Key, Status: item.Status, Output: item.Output}
+	r := &ItemResult{ID: item.ID, Key: item.Key, Status: item.Status}
+	if r.OutputCut = len(item.Output) > maxOutput; !r.OutputCut {
+		r.Output = item.Output
+	}
+	return r
 }
 
 func jobResult(job orchestrator.Job) *JobResult {
-	return &JobResult{ID: job.ID, Key: job.Key, State: job.State, Info: job.Info, OutputArguments: job.OutputArguments}
+	r := &JobResult{ID: job.ID, Key: job.Key, State: job.State, Info: clip(job.Info, maxInfo)}
+	if r.OutputCut = len(job.OutputArguments) > maxOutput; !r.OutputCut {
+		r.OutputArguments = job.OutputArguments
+	}
+	return r
 }
 
 // sortError finds the verdict by what an error says of the call: surely not
@@ -266,7 +281,7 @@ func (r *runner) sortError(ctx context.Context, t target, batch []*delivery, err
 	}
 	switch e.Kind {
 	case orchestrator.Transient:
-		delay := max(e.RetryAfter, r.tenant.pausedFor(orchestrator.Writes), time.Second)
+		delay := max(r.tenant.pausedFor(orchestrator.Writes), time.Second)
 		for _, d := range batch {
 			d.released(delay)
 		}

@@ -21,17 +21,35 @@ const (
 	HeaderRequestedAt      = "Waybill-Requested-At"
 	HeaderFirstDeliveredAt = "Waybill-First-Delivered-At"
 	HeaderWorker           = "Waybill-Worker"
+	// HeaderCut says what was left out of a request that the server could not
+	// store with its dead letter's headers: headers, body, or both.
+	HeaderCut = "Waybill-Cut"
 )
 
-// deadLetter copies a request whole, with why it came to nothing and what was
+const (
+	// maxForeignHeaders bounds what is copied of the request's own headers.
+	maxForeignHeaders = 16 << 10
+	// deadLetterRoom is what a dead letter needs beside the body.
+	deadLetterRoom = maxForeignHeaders + 16<<10
+)
+
+// deadLetter copies a request, whole unless the server could not store it so,
+// with why it came to nothing and what was
 // tried, for an operator to judge and to replay.
 func (r *runner) deadLetter(lane Lane, d *delivery) *nats.Msg {
 	msg := nats.NewMsg(r.cfg.Topology.DeadLetterSubject(lane))
 	msg.Data = d.msg.Data()
-	for name, values := range d.msg.Headers() {
-		if !strings.HasPrefix(name, "Nats-") { // those were for the stream it stood in
-			msg.Header[name] = values
-		}
+	var cut []string
+	if size := copyHeaders(msg.Header, d.msg.Headers()); size > maxForeignHeaders {
+		clear(msg.Header)
+		cut = append(cut, "headers")
+	}
+	if most := int(r.js.Conn().MaxPayload()) - deadLetterRoom; most > 0 && len(msg.Data) > most {
+		msg.Data = msg.Data[:most]
+		cut = append(cut, "body")
+	}
+	if len(cut) > 0 {
+		msg.Header.Set(HeaderCut, strings.Join(cut, ", "))
 	}
 	sequence := strconv.FormatUint(d.sequence, 10)
 	for name, value := range map[string]string{
@@ -50,6 +68,21 @@ func (r *runner) deadLetter(lane Lane, d *delivery) *nats.Msg {
 		msg.Header.Set(name, value)
 	}
 	return msg
+}
+
+// copyHeaders copies a request's own headers and gives their size. Those of
+// NATS were for the stream it stood in.
+func copyHeaders(to, from nats.Header) (size int) {
+	for name, values := range from {
+		if strings.HasPrefix(strings.ToLower(name), "nats-") {
+			continue
+		}
+		to[name] = values
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return size
 }
 
 // why is the error in words.

@@ -192,13 +192,15 @@ func (d *delivery) released(delay time.Duration) {
 
 // traceHeaders are what an outcome inherits, so that it belongs to the
 // request's trace.
-var traceHeaders = []string{"traceparent", "tracestate"}
+// Values longer than W3C's Trace Context has them are no trace, and could keep
+// an outcome from being stored.
+var traceHeaders = map[string]int{"traceparent": 55, "tracestate": 512}
 
 func traceOf(header nats.Header) nats.Header {
 	trace := nats.Header{}
-	for _, name := range traceHeaders {
-		if values := header[name]; len(values) > 0 {
-			trace[name] = values
+	for name, most := range traceHeaders {
+		if value := header.Get(name); value != "" && len(value) <= most {
+			trace.Set(name, value)
 		}
 	}
 	return trace

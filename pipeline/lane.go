@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -73,13 +75,14 @@ func (l Lane) scope() string {
 
 // parseScope is scope's inverse. A token that is spelled in another way than
 // encodeToken would is refused, since two spellings of one lane would be two
-// lanes; the lane is given all the same, with the tokens as they stand.
+// lanes; the lane is given all the same, with the tokens as they stand, or
+// what is bounded of them.
 func parseScope(scope string) (Lane, error) {
 	tokens := strings.Split(scope, ".")
 	if len(tokens) != 4 {
 		return Lane{}, &InvalidError{Field: "subject", Value: scope, Mend: "use <tenant>.<folder>.items.<queue> or <tenant>.<folder>.jobs.<process>"}
 	}
-	lane := Lane{Tenant: tokens[0], Folder: tokens[1], Kind: Kind(strings.TrimSuffix(tokens[2], "s")), Name: tokens[3]}
+	lane := Lane{Tenant: bounded(tokens[0]), Folder: bounded(tokens[1]), Kind: Kind(strings.TrimSuffix(tokens[2], "s")), Name: bounded(tokens[3])}
 	if lane.Kind.token() != tokens[2] || (lane.Kind != KindItem && lane.Kind != KindJob) {
 		return lane, &InvalidError{Field: "subject", Value: scope, Mend: "the third token is items or jobs"}
 	}
@@ -87,10 +90,13 @@ func parseScope(scope string) (Lane, error) {
 	for _, part := range []struct {
 		field, token string
 		into         *string
-	}{{"tenant", lane.Tenant, &decoded.Tenant}, {"folder", lane.Folder, &decoded.Folder}, {lane.nameField(), lane.Name, &decoded.Name}} {
+	}{{"tenant", tokens[0], &decoded.Tenant}, {"folder", tokens[1], &decoded.Folder}, {lane.nameField(), tokens[3], &decoded.Name}} {
 		name, err := decodeToken(part.token)
 		if err != nil {
 			return lane, &InvalidError{Field: part.field, Value: part.token, Mend: err.Error()}
+		}
+		if err := validateName(part.field, name); err != nil {
+			return lane, err
 		}
 		*part.into = name
 	}
@@ -114,6 +120,16 @@ func validateName(field, name string) error {
 // takes on one protocol line (4,096 bytes by default) when every byte of it
 // has to be escaped.
 const maxNameBytes = 256
+
+// bounded shortens a token that is too long to stand in further subjects, when
+// each byte of it is escaped again, to one that no other token becomes.
+func bounded(token string) string {
+	if len(token) <= maxNameBytes {
+		return token
+	}
+	sum := sha256.Sum256([]byte(token))
+	return clip(token, 64) + hex.EncodeToString(sum[:8])
+}
 
 // encodeToken writes a name as one subject token: the characters that mean
 // something in a subject, the escape character, the slash, blanks and control

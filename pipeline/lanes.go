@@ -22,9 +22,13 @@ const (
 	lookEvery = 250 * time.Millisecond
 	// laneIdle is after how long without requests a lane's consumer goes.
 	laneIdle = 24 * time.Hour
+	// hopelessIdle is the same for a lane that leads nowhere.
+	hopelessIdle = time.Minute
 	// unservedEvery is how often requests that no tenant of this worker's
 	// answers for are mentioned in the log.
 	unservedEvery = time.Minute
+	// troubleEvery spaces the looks while NATS does not answer.
+	troubleEvery = 5 * time.Second
 )
 
 // serveLanes finds the lanes that have requests and runs each, until ctx ends
@@ -39,6 +43,7 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 		last, subjects, err := w.requestSubjects(ctx, seen)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("lanes not listed", "error", err)
+			_ = sleep(ctx, troubleEvery) // the loop looks at the context itself
 		}
 		seen = last
 		unserved := make(map[string]bool) // tenants

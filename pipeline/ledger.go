@@ -139,6 +139,10 @@ func (l *ledger) commit(ctx context.Context, writes []*write) {
 // the others sent again.
 func (l *ledger) commitBatch(ctx context.Context, writes []*write) {
 	err := l.commitTogether(ctx, writes)
+	if isServerRefusal(err) || errors.Is(err, nats.ErrMaxPayload) {
+		l.commitSingly(ctx, writes) // one that the server does not take must not fail the others
+		return
+	}
 	if !errors.Is(err, errConflict) {
 		return
 	}

@@ -31,9 +31,32 @@ func readObject(raw []byte) ([]member, error) {
 		return nil, describeJSON(raw)
 	case raw[0] != '{':
 		return nil, errors.New("it must be a JSON object")
+	case depthOf(raw) > maxDepth:
+		return nil, fmt.Errorf("it is nested more than %d levels deep; send flat data, or nested data as a string of JSON", maxDepth)
 	}
 	members := membersOf(raw)
 	return members, checkNames(members)
+}
+
+// maxDepth bounds nesting: what is walked level by level must not cost the
+// square of its length.
+const maxDepth = 100
+
+// depthOf gives how deep valid JSON is nested.
+func depthOf(text []byte) int {
+	depth, deepest := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = skipString(text, i) - 1
+		case '{', '[':
+			depth++
+			deepest = max(deepest, depth)
+		case '}', ']':
+			depth--
+		}
+	}
+	return deepest
 }
 
 // describeJSON says why a text is not JSON.

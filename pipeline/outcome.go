@@ -80,6 +80,8 @@ type ItemResult struct {
 	Key    string          `json:"Key,omitempty"`
 	Status string          `json:"Status,omitempty"`
 	Output json.RawMessage `json:"Output,omitempty"`
+	// OutputCut says that there is an output, too large for a message.
+	OutputCut bool `json:"OutputCut,omitempty"`
 }
 
 // JobResult is what is known of the job, by UiPath's names.
@@ -89,6 +91,8 @@ type JobResult struct {
 	State           string `json:"State,omitempty"`
 	Info            string `json:"Info,omitempty"`
 	OutputArguments string `json:"OutputArguments,omitempty"`
+	// OutputCut says that there are output arguments, too large for a message.
+	OutputCut bool `json:"OutputCut,omitempty"`
 }
 
 // OutcomeError says why a request did not come through.

@@ -78,7 +78,7 @@ func setItemMember(item *orchestrator.QueueItemData, queue string, m member) err
 	case "SpecificContent":
 		item.SpecificContent, err = m.specificContent(field)
 	default:
-		addExtra(&item.Extra, m)
+		err = addFurther(&item.Extra, field, m, itemMembers)
 	}
 	return err
 }
@@ -139,9 +139,31 @@ func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
 	case "InputArguments":
 		job.InputArguments, err = m.inputArguments(field)
 	default:
-		addExtra(&job.Extra, m)
+		err = addFurther(&job.Extra, field, m, jobMembers)
 	}
 	return err
+}
+
+// The members that are checked here, in UiPath's spelling.
+var (
+	itemMembers = []string{"Name", "Reference", "Priority", "DeferDate", "DueDate", "RiskSlaDate", "SpecificContent"}
+	jobMembers  = []string{
+		"ReleaseName", "ReleaseKey", "BatchExecutionKey", "NoOfRobots", "JobsCount", "Strategy", "RobotIds", "MachineRobots",
+		"MachineSessionIds", "Reference", "JobPriority", "SpecificPriorityValue", "RuntimeType", "InputArguments", "InputFile",
+	}
+)
+
+// addFurther passes a member on that is not checked here. One that differs from
+// a checked one by case alone is refused: whether Orchestrator tells them apart
+// or not, it would have gone past the check.
+func addFurther(extra *map[string]json.RawMessage, field string, m member, checked []string) error {
+	for _, name := range checked {
+		if strings.EqualFold(m.name, name) && m.name != name {
+			return &InvalidError{Field: field, Value: string(m.value), Mend: "spell the member " + name}
+		}
+	}
+	addExtra(extra, m)
+	return nil
 }
 
 func addExtra(extra *map[string]json.RawMessage, m member) {

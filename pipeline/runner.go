@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,6 +28,7 @@ type runner struct {
 	fault     error // why nothing on this subject can ever work
 	consumer  jetstream.Consumer
 	batches   sync.WaitGroup
+	hopeless  atomic.Bool // there is no such folder, queue or process
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -57,10 +59,20 @@ func (r *runner) run(ctx, work context.Context) {
 		switch {
 		case err != nil:
 			r.reopen(ctx, err)
-		case time.Since(lastRequest) > laneIdle && r.retire(ctx):
+		case time.Since(lastRequest) > r.idleTime() && r.retire(ctx):
 			return
 		}
 	}
+}
+
+// idleTime is how long a lane is served without requests. One that leads
+// nowhere is given up soon: made-up names must not fill the server with
+// consumers.
+func (r *runner) idleTime() time.Duration {
+	if r.hopeless.Load() {
+		return hopelessIdle
+	}
+	return laneIdle
 }
 
 // retire removes the consumer of a lane that has been empty for long. If a
@@ -232,6 +244,7 @@ func (r *runner) process(ctx context.Context, batch []*delivery, called func()) 
 		r.settle(ctx, t.lane, batch)
 		return
 	}
+	r.hopeless.Store(t.fault != nil)
 	mine, copies := r.held.takeKeys(t.lane, batch)
 	defer r.held.dropKeys(t.lane, mine)
 	for _, d := range copies {

@@ -26,6 +26,11 @@ func (r *runner) resolve(ctx context.Context) (target, error) {
 	}
 	err := r.lookUp(ctx, &t)
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
+		if b, bindErr := r.control.binding(ctx, r.published); !errors.Is(bindErr, ErrLaneUnknown) {
+			// It was there once: a right taken away, or a folder on the move, must
+			// not end requests, least of all one that may have been carried out.
+			return t, errors.Join(fmt.Errorf("lane %s was served as %s and is not found now: %w", r.published, b.Lane, err), bindErr)
+		}
 		t.fault = errors.New(e.Message)
 		return t, nil
 	}

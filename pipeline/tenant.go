@@ -88,6 +88,9 @@ const (
 	minBackoff      = time.Second
 	maxBackoff      = time.Minute
 	maxLoginBackoff = 5 * time.Minute
+	// maxRetryAfter bounds what Orchestrator may ask for: one wrong header must
+	// not stop a tenant for a day.
+	maxRetryAfter = 15 * time.Minute
 )
 
 func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *tenant {
@@ -214,7 +217,7 @@ func (t *tenant) pause(ctx context.Context, class orchestrator.Class, e *orchest
 		return // another call in flight has said so already
 	}
 	p.backoff = min(most, max(minBackoff, 2*p.backoff))
-	wait := e.RetryAfter
+	wait := min(e.RetryAfter, maxRetryAfter)
 	if wait == 0 {
 		wait = p.backoff
 	}

@@ -37,6 +37,9 @@ const (
 	// deadLetterWindow drops the second copy of a dead letter whose first ack
 	// was lost.
 	deadLetterWindow = 2 * time.Minute
+	// maxLanes is how many lanes, each with a consumer, an installation may
+	// have at a time; a server's own default is 1,000.
+	maxLanes = 100_000
 )
 
 func (t Topology) withDefaults() Topology {
@@ -109,15 +112,16 @@ func (t Topology) laneOfRequest(subject string) (Lane, error) {
 // old, and nothing is dropped for its age.
 func (t Topology) requestsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        t.RequestsStream(),
-		Description: "requests for queue items and jobs, by lane",
-		Subjects:    []string{t.subject("requests", "*", "*", "items", "*"), t.subject("requests", "*", "*", "jobs", "*")},
-		Retention:   jetstream.LimitsPolicy,
-		Discard:     jetstream.DiscardNew,
-		Storage:     jetstream.FileStorage,
-		Replicas:    t.Replicas,
-		Duplicates:  duplicateWindow,
-		AllowDirect: true,
+		Name:         t.RequestsStream(),
+		Description:  "requests for queue items and jobs, by lane",
+		Subjects:     []string{t.subject("requests", "*", "*", "items", "*"), t.subject("requests", "*", "*", "jobs", "*")},
+		Retention:    jetstream.LimitsPolicy,
+		Discard:      jetstream.DiscardNew,
+		Storage:      jetstream.FileStorage,
+		Replicas:     t.Replicas,
+		Duplicates:   duplicateWindow,
+		MaxConsumers: maxLanes,
+		AllowDirect:  true,
 	}
 }
 

@@ -109,7 +109,8 @@ func (n NATS) options(name string) ([]nats.Option, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	opts := append(logHandlers(log), nats.Name(name), nats.Timeout(connectTimeout), nats.MaxReconnects(-1))
+	opts := append(logHandlers(log), nats.Name(name), nats.Timeout(connectTimeout), nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort()) // credentials that are being changed are refused for a moment, and more than once
 	if n.Creds != "" && n.NKey != "" {
 		return nil, Errorf(ExitUsage, "NATS: both a credentials file and an nkey are given; use one")
 	}
