@@ -167,6 +167,9 @@ func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *s
 // serve runs a worker on a connection, and its health checks, until the
 // context ends.
 func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	nc.SetClosedHandler(func(*nats.Conn) { cancel(errClosed) })
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
@@ -182,6 +185,9 @@ func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen strin
 	}
 	defer stopHealth()
 	err = w.Run(ctx)
+	if errors.Is(context.Cause(ctx), errClosed) {
+		return cli.Errorf(cli.ExitUnreachable, "%w", errors.Join(errClosed, nc.LastError(), err))
+	}
 	if errors.Is(err, pipeline.ErrDrainTimeout) {
 		if signal, ok := errors.AsType[*cli.SignalError](context.Cause(ctx)); ok {
 			return cli.Errorf(cli.Code(128+int(signal.Signal)), "%w; what was in hand is finished by another worker, or by this one when it is started again", err)
@@ -189,6 +195,10 @@ func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen strin
 	}
 	return exitCodeOf(err)
 }
+
+// errClosed is why a worker ends by itself: a connection that is closed, not
+// only lost, never comes back.
+var errClosed = errors.New("the connection to NATS is closed for good")
 
 // exitCodeOf says by the exit code what kept a worker from starting.
 func exitCodeOf(err error) error {
