@@ -171,7 +171,7 @@ func (c *Client) exchange(ctx context.Context, cl call, folderID int64, token st
 	if a.isJSON() { // else a proxy's, with a clock of its own
 		c.noteClock(a.header)
 	}
-	return a.check(cl)
+	return a.check(cl).hiding(token)
 }
 
 // check is the one place where an answer becomes a result or an *Error.

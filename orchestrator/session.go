@@ -179,10 +179,37 @@ func (t identityTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	if err := a.checkToken(); err != nil {
+		if e, ok := errors.AsType[*Error](err); ok {
+			return nil, e.hiding(secretsOf(req)...)
+		}
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
 	return resp, nil
+}
+
+// secretsOf gives what a request for a token has in it that must not be told,
+// should the endpoint repeat it.
+func secretsOf(req *http.Request) []string {
+	_, password, _ := req.BasicAuth()
+	secrets := []string{password}
+	if req.GetBody == nil {
+		return secrets
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return secrets
+	}
+	defer body.Close() //nolint:errcheck // it is in memory
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return secrets
+	}
+	form, err := url.ParseQuery(string(text))
+	if err != nil {
+		return secrets
+	}
+	return append(secrets, form.Get("client_secret"), form.Get("password"), form.Get("refresh_token"))
 }
 
 // tokenAnswer is what the token endpoint answers when it agrees.
