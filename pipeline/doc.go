@@ -42,7 +42,7 @@
 // or process, which together are a lane. A delivery is one hand-over of a
 // request by JetStream. A claim is the ledger's record that a worker is about
 // to call. An outcome is what became of a request. A request is in doubt when
-// a call may or may not have taken effect. A dead letter is the whole copy of
+// a call may or may not have taken effect. A dead letter is the copy of
 // a request that came to nothing, kept for an operator.
 //
 // # The ledger
