@@ -47,6 +47,10 @@ type Config struct {
 	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
 
 	Logger *slog.Logger // nil discards
+	// Reached, where it is set, is told of each Point that a request comes by:
+	// it is the index-th of so many deliveries that are there together. It is
+	// for tests, which end the process there.
+	Reached func(p Point, index, of int)
 }
 
 func (c Config) withDefaults() Config {
