@@ -95,6 +95,7 @@ func (r *runner) ready(ctx context.Context, t target, batch []*delivery) []*deli
 	for _, d := range batch {
 		d.attempt = false
 	}
+	r.reach.all(PointCalling, len(batch))
 	return batch
 }
 
@@ -111,7 +112,7 @@ func (r *runner) addInBulk(ctx context.Context, t target, batch []*delivery) {
 	callCtx, cancel := r.callTime(ctx)
 	answer, err := r.tenant.Client.BulkAddQueueItems(callCtx, t.folder, request)
 	cancel()
-	r.tenant.observe(ctx, orchestrator.Writes, err)
+	r.answered(ctx, batch, err)
 	e, _ := errors.AsType[*orchestrator.Error](err)
 	switch {
 	case err == nil:
@@ -176,7 +177,7 @@ func (r *runner) addItem(ctx context.Context, t target, d *delivery) {
 	callCtx, cancel := r.callTime(ctx)
 	item, err := r.tenant.Client.AddQueueItem(callCtx, t.folder, d.payload.item)
 	cancel()
-	r.tenant.observe(ctx, orchestrator.Writes, err)
+	r.answered(ctx, []*delivery{d}, err)
 	if err != nil {
 		r.sortError(ctx, t, []*delivery{d}, err)
 		return
@@ -204,7 +205,7 @@ func (r *runner) startJob(ctx context.Context, t target, d *delivery) {
 	callCtx, cancel := r.callTime(ctx)
 	jobs, err := r.tenant.Client.StartJobs(callCtx, t.folder, info)
 	cancel()
-	r.tenant.observe(ctx, orchestrator.Writes, err)
+	r.answered(ctx, []*delivery{d}, err)
 	if err == nil && len(jobs) != 1 {
 		err = fmt.Errorf("start jobs: the answer has %d jobs for one asked for", len(jobs))
 		r.inDoubt(ctx, t, []*delivery{d}, err)
@@ -235,6 +236,15 @@ func batchExecutionKey(lane Lane, key string, generation int) string {
 
 func (r *runner) callTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("no answer within %s", r.cfg.CallTimeout))
+}
+
+// answered learns of the tenant from the end of a call that may take effect.
+func (r *runner) answered(ctx context.Context, batch []*delivery, err error) {
+	r.reach.all(PointAnswered, len(batch))
+	r.tenant.observe(ctx, orchestrator.Writes, err)
+	if r.tenant.pausedFor(orchestrator.Writes) > 0 {
+		r.reach.all(PointThrottled, len(batch))
+	}
 }
 
 // accept settles what Orchestrator holds. Where the producer wants to know how

@@ -57,6 +57,7 @@ func (r *runner) claimOnce(ctx context.Context, lane Lane, batch []*delivery) (a
 		}
 		return nil
 	}
+	r.reach.all(PointLedgerRead, len(refused))
 	for _, d := range refused {
 		if r.meet(d, states[d.key]) {
 			again = append(again, d)
@@ -75,18 +76,26 @@ func (r *runner) writeClaims(ctx context.Context, lane Lane, batch []*delivery) 
 		d.claim = d.nextClaim(r.cfg.Worker, r.cfg.Hold, r.clock.now())
 		writes[i] = r.ledger.changeClaim(lane, d.key, d.claim)
 	}
-	r.ledger.commit(ctx, writes)
+	r.ledger.commit(ctx, PointClaiming, writes)
+	fresh, replaced := 0, 0
 	for i, d := range batch {
 		err := writes[i].err
 		switch {
 		case err == nil:
 			d.claim.revision = writes[i].revision
+			if d.prior == nil {
+				fresh++
+			} else {
+				replaced++
+			}
 		case isServerRefusal(err): // the stream is full, or sealed: nothing was stored
 			d.later(r.pauseLane(err))
 		default:
 			refused = append(refused, d)
 		}
 	}
+	r.reach.all(PointClaimed, fresh)
+	r.reach.all(PointTakenOver, replaced)
 	return refused
 }
 
@@ -163,6 +172,8 @@ func (r *runner) confirmTakeovers(ctx context.Context, lane Lane, batch []*deliv
 		})
 	}
 	_ = group.Wait() // each delivery carries its own verdict
+	confirmed, _ := split(batch, func(d *delivery) bool { return d.prior != nil && d.verdict == nil })
+	r.reach.all(PointConfirmed, len(confirmed))
 }
 
 // olderThanLedger reports whether a request without a claim is so old that

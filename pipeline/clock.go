@@ -6,24 +6,36 @@ import (
 )
 
 // serverClock tells the time as the NATS server does, whose stamps on claims
-// are what every worker goes by. Workers' own clocks may be wrong, as long as
-// they run at the right speed.
+// are what every worker goes by. Workers' own clocks may be wrong, and may be
+// set while they run: only their speed counts, since the time that has passed
+// since the server's last stamp is measured by the monotonic clock.
 type serverClock struct {
-	offset atomic.Int64 // the server's clock less ours, in nanoseconds
+	last atomic.Pointer[stamp]
 }
 
-// observe takes a time stamp of the server's that came with an answer to a
-// request sent at asked. The answer may have been stamped at any moment
-// between; counting from the later one makes the server's clock seem slow by
-// at most the round trip, so a claim is never thought dead too early.
-func (c *serverClock) observe(stamp, asked time.Time) {
-	answered := asked.Add(time.Since(asked))
-	c.offset.Store(int64(stamp.Sub(answered)))
+// stamp is a time of the server's and when, by our clock, it was so at the
+// earliest.
+type stamp struct {
+	server, ours time.Time
+}
+
+// observe takes a time stamp of the server's that came with an answer that has
+// just been read. It may have been stamped at any moment since the request was
+// sent; counting from its arrival makes the server's clock seem slow by at most
+// the round trip, so a claim is never thought dead too early.
+func (c *serverClock) observe(server time.Time) {
+	c.last.Store(&stamp{server: server, ours: time.Now()})
 }
 
 func (c *serverClock) now() time.Time {
-	return time.Now().Add(c.ahead()).UTC()
+	s := c.last.Load()
+	if s == nil {
+		return time.Now().UTC()
+	}
+	return s.server.Add(time.Since(s.ours)).UTC()
 }
 
-// ahead is how far the server's clock is ahead of ours.
-func (c *serverClock) ahead() time.Duration { return time.Duration(c.offset.Load()) }
+// ahead is how far the server's clock is ahead of ours as it is set now.
+func (c *serverClock) ahead() time.Duration {
+	return c.now().Sub(time.Now().Round(0))
+}

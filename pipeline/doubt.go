@@ -40,11 +40,13 @@ func (r *runner) note(ctx context.Context, writes []*write) {
 	if len(writes) == 0 {
 		return
 	}
-	r.ledger.commit(ctx, writes)
-	for _, w := range writes {
+	r.ledger.commit(ctx, PointDoubtNoting, writes)
+	for i, w := range writes {
 		if w.err != nil {
 			r.log.Info("claim not noted", "error", w.err)
+			continue
 		}
+		r.reach.at(PointDoubtNoted, i, len(writes))
 	}
 }
 
@@ -61,6 +63,7 @@ func (r *runner) resolveDoubt(ctx context.Context, t target, batch []*delivery) 
 		r.postpone(ctx, t, batch, err)
 		return nil
 	}
+	r.reach.all(PointLookedUp, len(batch))
 	for _, d := range batch {
 		s := seen.of(d)
 		switch {

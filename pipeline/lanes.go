@@ -80,13 +80,12 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 // requestSubjects lists the subjects that have requests, if anything was
 // published since the stream's sequence seen.
 func (w *Worker) requestSubjects(ctx context.Context, seen uint64) (last uint64, subjects []string, err error) {
-	asked := time.Now()
 	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
 	if err != nil {
 		return seen, nil, fmt.Errorf("look at the requests stream: %w", err)
 	}
 	info := stream.CachedInfo()
-	w.clock.observe(info.TimeStamp, asked)
+	w.clock.observe(info.TimeStamp)
 	if info.State.LastSeq == seen {
 		return seen, nil, nil
 	}

@@ -45,6 +45,7 @@ type ledger struct {
 	// it: they are where every write is synced to disk.
 	atomic bool
 	open   chan struct{} // one token for each open batch
+	reach  reach
 }
 
 func newLedger(js jetstream.JetStream, t Topology, clock *serverClock) *ledger {
@@ -121,26 +122,27 @@ func (l *ledger) putOutcome(lane Lane, o Outcome, c claim, trace nats.Header) (*
 }
 
 // commit makes the writes, each of which gets its own result. They are
-// independent of each other, whatever way they travel in.
-func (l *ledger) commit(ctx context.Context, writes []*write) {
+// independent of each other, whatever way they travel in. Before each is sent,
+// the worker is at the point given.
+func (l *ledger) commit(ctx context.Context, at Point, writes []*write) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
 	defer cancel()
 	if !l.atomic || len(writes) == 1 {
-		l.commitSingly(ctx, writes)
+		l.commitSingly(ctx, at, writes)
 		return
 	}
 	for chunk := range slices.Chunk(writes, maxBatch) {
-		l.commitBatch(ctx, chunk)
+		l.commitBatch(ctx, at, chunk)
 	}
 }
 
 // commitBatch sends writes as one atomic batch. Where one of them conflicts
 // the server refuses all: then those that conflict are found by reading, and
 // the others sent again.
-func (l *ledger) commitBatch(ctx context.Context, writes []*write) {
-	err := l.commitTogether(ctx, writes)
+func (l *ledger) commitBatch(ctx context.Context, at Point, writes []*write) {
+	err := l.commitTogether(ctx, at, writes)
 	if isServerRefusal(err) || errors.Is(err, nats.ErrMaxPayload) {
-		l.commitSingly(ctx, writes) // one that the server does not take must not fail the others
+		l.commitSingly(ctx, at, writes) // one that the server does not take must not fail the others
 		return
 	}
 	if !errors.Is(err, errConflict) {
@@ -148,16 +150,16 @@ func (l *ledger) commitBatch(ctx context.Context, writes []*write) {
 	}
 	rest, err := l.dropConflicts(ctx, writes)
 	if err != nil || len(rest) == len(writes) {
-		l.commitSingly(ctx, writes)
+		l.commitSingly(ctx, at, writes)
 		return
 	}
-	if len(rest) > 0 && errors.Is(l.commitTogether(ctx, rest), errConflict) {
-		l.commitSingly(ctx, rest)
+	if len(rest) > 0 && errors.Is(l.commitTogether(ctx, at, rest), errConflict) {
+		l.commitSingly(ctx, at, rest)
 	}
 }
 
 // commitTogether stores all writes or none, and says so in each.
-func (l *ledger) commitTogether(ctx context.Context, writes []*write) error {
+func (l *ledger) commitTogether(ctx context.Context, at Point, writes []*write) error {
 	select {
 	case l.open <- struct{}{}:
 		defer func() { <-l.open }()
@@ -166,6 +168,7 @@ func (l *ledger) commitTogether(ctx context.Context, writes []*write) error {
 	}
 	messages := make([]*nats.Msg, len(writes))
 	for i, w := range writes {
+		l.reach.at(at, i, len(writes))
 		messages[i] = w.message()
 	}
 	ack, err := jetstreamext.PublishMsgBatch(ctx, l.js, messages, jetstreamext.BatchFlowControl{})
@@ -217,9 +220,9 @@ func (l *ledger) dropConflicts(ctx context.Context, writes []*write) ([]*write, 
 }
 
 // commitSingly pipelines the writes, each with its own answer.
-func (l *ledger) commitSingly(ctx context.Context, writes []*write) {
+func (l *ledger) commitSingly(ctx context.Context, at Point, writes []*write) {
 	for attempt := range 5 {
-		busy := l.commitOnce(ctx, writes)
+		busy := l.commitOnce(ctx, at, writes)
 		if len(busy) == 0 || attempt == 4 {
 			return
 		}
@@ -232,9 +235,10 @@ func (l *ledger) commitSingly(ctx context.Context, writes []*write) {
 
 // commitOnce gives the writes to be repeated: those the server could not judge
 // since another on the same subject was under way.
-func (l *ledger) commitOnce(ctx context.Context, writes []*write) (busy []*write) {
+func (l *ledger) commitOnce(ctx context.Context, at Point, writes []*write) (busy []*write) {
 	acks := make([]jetstream.PubAckFuture, len(writes))
 	for i, w := range writes {
+		l.reach.at(at, i, len(writes))
 		acks[i], w.err = l.js.PublishMsgAsync(w.message())
 	}
 	for i, w := range writes {

@@ -10,6 +10,7 @@ type Point string
 // "…ing" lie before the message to the server is sent, the others after its
 // answer was read.
 const (
+	PointProbing        Point = "probing"         // the worker starts: the ledger's probe is under way
 	PointPulled         Point = "pulled"          // delivered, and nothing done
 	PointClaiming       Point = "claiming"        // the claims of some of a batch may be sent, this one's is not
 	PointClaimed        Point = "claimed"         // the claim is stored, nothing is called
@@ -43,27 +44,26 @@ const (
 // Points gives all of them.
 func Points() []Point {
 	return []Point{
-		PointPulled, PointClaiming, PointClaimed, PointLedgerRead, PointTakenOver, PointConfirmed, PointLookedUp,
+		PointProbing, PointPulled, PointClaiming, PointClaimed, PointLedgerRead, PointTakenOver, PointConfirmed, PointLookedUp,
 		PointCalling, PointAnswered, PointDoubtNoting, PointDoubtNoted, PointThrottled, PointBurying, PointBuried,
 		PointOutcomeSending, PointOutcomeStored, PointReleasing, PointReleased, PointAcking, PointAcked, PointNaking,
 		PointNaked, PointTracking, PointTracked, PointEndSeen, PointEndStored, PointEndForgotten, PointDraining,
 	}
 }
 
-// reached tells of a delivery's place, the index-th of so many that come by
-// together.
-func (c Config) reached(p Point, index, of int) {
-	if c.Reached != nil {
-		c.Reached(p, index, of)
+// reach is Config.Reached, which may be nil.
+type reach func(p Point, index, of int)
+
+// at tells of a place to which one of a batch comes.
+func (f reach) at(p Point, index, of int) {
+	if f != nil {
+		f(p, index, of)
 	}
 }
 
-// allReached tells of a place to which a whole batch comes at once.
-func (c Config) allReached(p Point, batch []*delivery) {
-	if c.Reached == nil {
-		return
-	}
-	for i := range batch {
-		c.Reached(p, i, len(batch))
+// all tells of a place to which so many deliveries come together.
+func (f reach) all(p Point, of int) {
+	for i := range of {
+		f.at(p, i, of)
 	}
 }

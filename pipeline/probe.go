@@ -48,19 +48,19 @@ func (l *ledger) probeConditions(ctx context.Context) error {
 		return &write{subject: subject, guard: guard, expect: expect, data: []byte("{}"), ttl: probeTTL}
 	}
 	first := put(claim, "", 0)
-	l.commitSingly(ctx, []*write{first})
+	l.commitSingly(ctx, PointProbing, []*write{first})
 	if first.err != nil {
 		return fmt.Errorf("insert: %w", first.err)
 	}
 	second := put(claim, "", 0)
-	if l.commitSingly(ctx, []*write{second}); !errors.Is(second.err, errConflict) {
+	if l.commitSingly(ctx, PointProbing, []*write{second}); !errors.Is(second.err, errConflict) {
 		return fmt.Errorf("insert where there is one already must be refused: %w", errors.Join(errNotRefused, second.err))
 	}
 	guarded, change := put(outcome, claim, first.revision), put(claim, "", first.revision)
-	if err := l.commitTogether(ctx, []*write{guarded, change}); err != nil {
+	if err := l.commitTogether(ctx, PointProbing, []*write{guarded, change}); err != nil {
 		return fmt.Errorf("change a subject, and write another on condition of it, in one batch: %w", err)
 	}
-	if err := l.commitTogether(ctx, []*write{put(outcome, claim, first.revision), put(l.probeSubject(), "", 0)}); !errors.Is(err, errConflict) {
+	if err := l.commitTogether(ctx, PointProbing, []*write{put(outcome, claim, first.revision), put(l.probeSubject(), "", 0)}); !errors.Is(err, errConflict) {
 		return fmt.Errorf("write from a revision that has passed must be refused: %w", errors.Join(errNotRefused, err))
 	}
 	found := make(map[string]uint64)
@@ -88,12 +88,12 @@ func (l *ledger) timeWrites(ctx context.Context, together bool) (time.Duration, 
 	}
 	begin := time.Now()
 	if together {
-		if err := l.commitTogether(ctx, writes); err != nil {
+		if err := l.commitTogether(ctx, PointProbing, writes); err != nil {
 			return 0, fmt.Errorf("probe of the ledger: %w", err)
 		}
 		return time.Since(begin), nil
 	}
-	l.commitSingly(ctx, writes)
+	l.commitSingly(ctx, PointProbing, writes)
 	for _, w := range writes {
 		if w.err != nil {
 			return 0, fmt.Errorf("probe of the ledger: %w", w.err)

@@ -234,6 +234,7 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 // process carries a batch out. calling is done is told as soon as no more
 // calls are made for it, while what was learnt is still being written down.
 func (r *runner) process(ctx context.Context, batch []*delivery, called func()) {
+	r.reach.all(PointPulled, len(batch))
 	t, err := r.resolve(ctx)
 	if err != nil {
 		wait := r.pauseLane(err)

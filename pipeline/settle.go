@@ -22,8 +22,8 @@ func (r *runner) settle(ctx context.Context, lane Lane, batch []*delivery) {
 	r.bury(ctx, lane, batch)
 	r.publishOutcomes(ctx, lane, batch)
 	r.releaseClaims(ctx, lane, batch)
-	for _, d := range batch {
-		r.answer(d)
+	for i, d := range batch {
+		r.answer(d, i, len(batch))
 	}
 }
 
@@ -33,6 +33,7 @@ func (r *runner) bury(ctx context.Context, lane Lane, batch []*delivery) {
 	dead, _ := split(batch, func(d *delivery) bool { return d.verdict.deadLetter != "" })
 	acks := make([]jetstream.PubAckFuture, len(dead))
 	for i, d := range dead {
+		r.reach.at(PointBurying, i, len(dead))
 		ack, err := r.js.PublishMsgAsync(r.deadLetter(lane, d))
 		if err != nil {
 			r.unsettled(d, err)
@@ -45,6 +46,7 @@ func (r *runner) bury(ctx context.Context, lane Lane, batch []*delivery) {
 		}
 		select {
 		case <-acks[i].Ok():
+			r.reach.at(PointBuried, i, len(dead))
 			if d.verdict.outcome == nil {
 				r.log.Warn("copy of a known key came to nothing", "key", d.key, "reason", d.verdict.deadLetter, "sequence", d.sequence)
 			}
@@ -80,10 +82,11 @@ func (r *runner) publishOutcomes(ctx context.Context, lane Lane, batch []*delive
 	if len(writes) == 0 {
 		return
 	}
-	r.ledger.commit(ctx, writes)
+	r.ledger.commit(ctx, PointOutcomeSending, writes)
 	for i, d := range final {
 		r.noteOutcome(d, writes[i].err)
 	}
+	r.reach.all(PointOutcomeStored, len(final))
 }
 
 // track writes the news that a request is accepted together with the claim
@@ -91,8 +94,11 @@ func (r *runner) publishOutcomes(ctx context.Context, lane Lane, batch []*delive
 func (r *runner) track(ctx context.Context, lane Lane, d *delivery, accepted *write) {
 	c := d.claim
 	c.State, c.Hold = claimTracked, 0
-	err := r.ledger.commitTogether(ctx, []*write{accepted, r.ledger.changeClaim(lane, d.key, c)})
+	err := r.ledger.commitTogether(ctx, PointTracking, []*write{accepted, r.ledger.changeClaim(lane, d.key, c)})
 	r.noteOutcome(d, err)
+	if err == nil {
+		r.reach.all(PointTracked, 1)
+	}
 }
 
 // noteOutcome notes whether an outcome was stored.
@@ -131,17 +137,24 @@ func (r *runner) releaseClaims(ctx context.Context, lane Lane, batch []*delivery
 	if len(writes) == 0 {
 		return
 	}
-	r.ledger.commit(ctx, writes)
-	for _, w := range writes {
+	r.ledger.commit(ctx, PointReleasing, writes)
+	for i, w := range writes {
 		if w.err != nil {
 			r.log.Info("claim not released", "error", w.err)
+			continue
 		}
+		r.reach.at(PointReleased, i, len(writes))
 	}
 }
 
 // answer tells JetStream. An answer that is lost is harmless: the request is
 // delivered again, and its outcome found.
-func (r *runner) answer(d *delivery) {
+func (r *runner) answer(d *delivery, index, of int) {
+	before, after := PointAcking, PointAcked
+	if d.verdict.settle == settleNak {
+		before, after = PointNaking, PointNaked
+	}
+	r.reach.at(before, index, of)
 	var err error
 	switch d.verdict.settle {
 	case settleAck:
@@ -151,6 +164,7 @@ func (r *runner) answer(d *delivery) {
 	case settleNak:
 		err = d.msg.NakWithDelay(r.together(d.verdict.delay))
 	}
+	r.reach.at(after, index, of)
 	if err != nil {
 		r.log.Info("delivery not answered", "key", d.key, "error", err)
 	}

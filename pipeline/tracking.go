@@ -219,9 +219,10 @@ func (w *Worker) publishEnd(ctx context.Context, open tracked, end Outcome, c cl
 		return err
 	}
 	c.State = claimSettled
-	if err := w.ledger.commitTogether(ctx, []*write{final, w.ledger.changeClaim(end.Lane(), end.Key, c)}); err != nil {
+	if err := w.ledger.commitTogether(ctx, PointEndSeen, []*write{final, w.ledger.changeClaim(end.Lane(), end.Key, c)}); err != nil {
 		return fmt.Errorf("publish the end of %s: %w", end.Key, err)
 	}
+	w.reach.all(PointEndStored, 1)
 	w.stats.count(&end)
 	return w.forgetAccepted(ctx, open)
 }
@@ -236,5 +237,6 @@ func (w *Worker) forgetAccepted(ctx context.Context, open tracked) error {
 	if err := stream.DeleteMsg(ctx, open.sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("remove the news of acceptance: %w", err)
 	}
+	w.reach.all(PointEndForgotten, 1)
 	return nil
 }

@@ -135,6 +135,7 @@ type Worker struct {
 	held    *held
 	room    *semaphore.Weighted // for deliveries in hand
 	stats   *stats
+	reach   reach
 }
 
 // New checks a configuration, without touching the network.
@@ -145,16 +146,19 @@ func New(cfg Config) (*Worker, error) {
 	}
 	log := cfg.Logger.With("worker", cfg.Worker)
 	clock := &serverClock{}
+	ledger := newLedger(cfg.JetStream, cfg.Topology, clock)
+	ledger.reach = cfg.Reached
 	return &Worker{
 		cfg:     cfg,
 		log:     log,
 		js:      cfg.JetStream,
-		ledger:  newLedger(cfg.JetStream, cfg.Topology, clock),
+		ledger:  ledger,
 		clock:   clock,
 		tenants: make(map[string]*tenant, len(cfg.Tenants)),
 		held:    newHeld(log),
 		room:    semaphore.NewWeighted(int64(cfg.MaxHeld)),
 		stats:   &stats{},
+		reach:   cfg.Reached,
 	}, nil
 }
 
@@ -211,6 +215,7 @@ func (w *Worker) limitDrain(ctx, work context.Context, stopWork context.CancelCa
 		return
 	}
 	w.stats.ready.Store(false)
+	w.reach.all(PointDraining, 1)
 	w.log.Info("stopping: finishing what has begun", "reason", context.Cause(ctx), "at_most", w.cfg.Drain)
 	if sleep(work, w.cfg.Drain) == nil {
 		stopWork(errDraining)
@@ -269,12 +274,11 @@ func (w *Worker) checkTenants(ctx context.Context) error {
 
 // observeClock compares clocks by an answer that carries the server's.
 func (w *Worker) observeClock(ctx context.Context) error {
-	asked := time.Now()
 	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", w.cfg.Topology.RequestsStream(), err)
 	}
-	w.clock.observe(stream.CachedInfo().TimeStamp, asked)
+	w.clock.observe(stream.CachedInfo().TimeStamp)
 	if have := stream.CachedInfo().Config.Replicas; have < w.cfg.Topology.Replicas {
 		w.log.Warn("streams have fewer replicas than configured: change them with the nats CLI", "have", have, "configured", w.cfg.Topology.Replicas)
 	}
