@@ -251,6 +251,30 @@ func TestProvisionRefusesContradictions(t *testing.T) {
 	})
 }
 
+// A ledger that is gone is never made anew in silence: all that is known would
+// be carried out again.
+func TestProvisionRefusesToForget(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{Seed: 1}, func(t *testing.T, r *rig) {
+		stop := r.start(r.config())
+		r.publish(plainItems, item("INV-1", 1))
+		r.final(plainItems, "INV-1")
+		stop()
+		if err := r.js.DeleteStream(t.Context(), r.topology.LedgerStream()); err != nil {
+			t.Fatal(err)
+		}
+		if err := pipeline.Provision(t.Context(), r.js, r.topology); !errors.Is(err, pipeline.ErrLedgerLost) {
+			t.Fatalf("the ledger is gone: got %v, want ErrLedgerLost", err)
+		}
+		if err := r.js.DeleteKeyValue(t.Context(), r.topology.ControlBucket()); err != nil {
+			t.Fatal(err)
+		}
+		if err := pipeline.Provision(t.Context(), r.js, r.topology); err != nil {
+			t.Errorf("the operator has given the ledger up: %v", err)
+		}
+	})
+}
+
 // Two workers share every lane; no key has two effects.
 func TestTwoWorkersWithRepeats(t *testing.T) {
 	t.Parallel()

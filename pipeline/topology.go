@@ -179,6 +179,9 @@ func Provision(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		return err
 	}
 	t = t.withDefaults()
+	if err := checkLedgerLost(ctx, js, t); err != nil {
+		return err
+	}
 	var faults []error
 	for _, want := range []jetstream.StreamConfig{t.requestsConfig(), t.ledgerConfig(), t.deadLettersConfig()} {
 		if err := provisionStream(ctx, js, want); err != nil {
@@ -193,6 +196,38 @@ func Provision(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		faults = append(faults, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err))
 	}
 	return errors.Join(faults...)
+}
+
+// ErrLedgerLost is returned by Provision where lanes have been served and the
+// ledger's stream is not there: made anew and empty, it would have every
+// request that is known carried out again.
+var ErrLedgerLost = errors.New("lanes have been served, and the stream of what became of their requests is not there")
+
+func checkLedgerLost(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	_, err := js.Stream(ctx, t.LedgerStream())
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // it is there, or cannot be asked for: provisioning will tell
+	}
+	kv, err := js.KeyValue(ctx, t.ControlBucket())
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err)
+	}
+	lanes, err := kv.ListKeysFiltered(ctx, controlKey("lanes")+".>")
+	if err != nil {
+		return fmt.Errorf("list lanes in bucket %s: %w", t.ControlBucket(), err)
+	}
+	served := 0
+	for range lanes.Keys() {
+		served++
+	}
+	if served == 0 {
+		return nil
+	}
+	return fmt.Errorf("stream %s: %w; restore it from a backup, or, if requests that were carried out before may be carried out again, remove bucket %s and start anew",
+		t.LedgerStream(), ErrLedgerLost, t.ControlBucket())
 }
 
 func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
