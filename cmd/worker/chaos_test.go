@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/proving"
 	"waybill/pipeline"
 	"waybill/pipeline/history"
 )
@@ -61,7 +62,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("seed %d; the processes' logs are in %s (kept with -artifacts)", c.seed, c.logs)
+		t.Logf("seed %d; the processes' logs are in %s (kept with -artifacts)", c.seed, c.Logs)
 	}
 }
 
@@ -83,7 +84,7 @@ const (
 
 // chaos is an installation under attack.
 type chaos struct {
-	*installation
+	*proving.Installation
 	t         *testing.T
 	seed      int64
 	random    *rand.Rand
@@ -104,7 +105,7 @@ func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	in := setUp(t)
 	seed := cmp.Or(*chaosSeed, time.Now().UnixNano())
-	c := &chaos{installation: in, t: t, seed: seed, random: rand.New(rand.NewPCG(uint64(seed), 0))}
+	c := &chaos{Installation: in, t: t, seed: seed, random: rand.New(rand.NewPCG(uint64(seed), 0))}
 	c.makePlan()
 	return c
 }
@@ -116,7 +117,7 @@ func (c *chaos) makePlan() {
 	add := func(lane pipeline.Lane, n int) {
 		for i := range n {
 			p := planned{at: time.Duration(c.random.Int64N(int64(span))), lane: lane, key: fmt.Sprintf("K-%06d", i)}
-			c.requested = append(c.requested, history.Key{Lane: lane, Key: p.key})
+			c.Requested = append(c.Requested, history.Key{Lane: lane, Key: p.key})
 			c.plan = append(c.plan, p)
 			if c.random.Float64() < chaosDuplicates {
 				p.at += time.Duration(c.random.Int64N(int64(chaosRepeat)))
@@ -124,38 +125,38 @@ func (c *chaos) makePlan() {
 			}
 		}
 	}
-	add(uniqueQueue, *chaosItems/2)
-	add(plainQueue, *chaosItems-*chaosItems/2)
-	add(payInvoices, *chaosJobs)
+	add(proving.UniqueQueue, *chaosItems/2)
+	add(proving.PlainQueue, *chaosItems-*chaosItems/2)
+	add(proving.PayInvoices, *chaosJobs)
 	slices.SortFunc(c.plan, func(a, b planned) int { return cmp.Compare(a.at, b.at) })
 }
 
 func (c *chaos) start() {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), proving.Patience)
 	defer cancel()
-	c.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.logs, "GORACE=" + os.Getenv("GORACE"), "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=secret", "UIPATH_FOLDER_PATH=Shared"}
-	c.check(c.startNATS(ctx, c.env))
-	c.check(c.startOrchestrator(ctx, c.env, "--seed", strconv.FormatInt(c.seed, 10)))
-	c.check(c.ask(ctx, http.MethodPut, "/faults", map[string]any{
+	c.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Logs, "GORACE=" + os.Getenv("GORACE"), "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=secret", "UIPATH_FOLDER_PATH=Shared"}
+	c.check(c.StartNATS(ctx, c.env))
+	c.check(c.StartOrchestrator(ctx, c.env, "--seed", strconv.FormatInt(c.seed, 10)))
+	c.check(c.Ask(ctx, http.MethodPut, "/faults", map[string]any{
 		"rate": *chaosFaults, "latency": chaosLatency.String(), "latencyJitter": chaosJitter.String(),
 	}, nil))
-	c.env = append(c.env, "NATS_URL="+c.natsURL, "UIPATH_URL="+c.orchestratorURL(cli.DefaultTenant))
+	c.env = append(c.env, "NATS_URL="+c.NATSURL, "UIPATH_URL="+c.OrchestratorURL(cli.DefaultTenant))
 	for _, name := range workerNames {
 		c.startWorker(name)
 	}
 	for _, name := range workerNames {
-		_, err := c.processes[name].says(ctx, "worker ready")
+		_, err := c.Processes[name].Says(ctx, "worker ready")
 		c.check(err)
 	}
-	c.check(c.collect(ctx))
+	c.check(c.Collect(ctx))
 }
 
 var workerNames = []string{"one", "two"}
 
 func (c *chaos) startWorker(name string) {
 	c.t.Helper()
-	_, err := c.run(name, c.env, "worker", slices.Concat([]string{"run", "--bulk-items", strconv.Itoa(*chaosBulk)}, chaosTimes)...)
+	_, err := c.Run(name, c.env, slices.Concat([]string{"run", "--bulk-items", strconv.Itoa(*chaosBulk)}, chaosTimes)...)
 	c.check(err)
 }
 
@@ -180,7 +181,7 @@ func (c *chaos) strikeWhilePublishing() {
 			c.publishUntil(time.Since(begun))
 		case <-strike:
 			name := workerNames[c.random.IntN(len(workerNames))]
-			c.processes[name].kill()
+			c.Processes[name].Kill()
 			c.startWorker(name)
 			c.kills++
 			strike = c.untilStrike()
@@ -207,9 +208,9 @@ func (c *chaos) publishUntil(now time.Duration) {
 	acks := make([]jetstream.PubAckFuture, due)
 	for i, p := range c.plan[:due] {
 		msg := nats.NewMsg(pipeline.Topology{}.RequestSubject(p.lane))
-		msg.Data = c.encode(newRequest(p.lane, p.key))
+		msg.Data = c.encode(proving.NewRequest(p.lane, p.key))
 		var err error
-		acks[i], err = c.js.PublishMsgAsync(msg)
+		acks[i], err = c.JS.PublishMsgAsync(msg)
 		c.check(err)
 	}
 	for _, ack := range acks {
@@ -233,15 +234,15 @@ func (c *chaos) encode(r pipeline.Request) []byte {
 // awaitAll waits for all outcomes, as long as more of them keep coming.
 func (c *chaos) awaitAll() {
 	c.t.Helper()
-	for before := len(c.requested) + 1; ; {
-		ctx, cancel := context.WithTimeout(c.t.Context(), patience)
-		err := c.await(ctx, pipeline.StageFinal)
+	for before := len(c.Requested) + 1; ; {
+		ctx, cancel := context.WithTimeout(c.t.Context(), proving.Patience)
+		err := c.Await(ctx, pipeline.StageFinal)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
 			c.check(err)
 			return
 		}
-		missing, _, _ := c.collector.without(pipeline.StageFinal, c.requested)
+		missing, _, _ := c.Collector.Without(pipeline.StageFinal, c.Requested)
 		if len(missing) == before {
 			c.t.Errorf("seed %d: nothing comes any more: %v", c.seed, err)
 			return // the report says what is lost
@@ -252,7 +253,7 @@ func (c *chaos) awaitAll() {
 
 func (c *chaos) report() history.Report {
 	c.t.Helper()
-	report, err := c.judge(c.t.Context())
+	report, err := c.Judge(c.t.Context())
 	c.check(err)
 	return report
 }
@@ -261,7 +262,7 @@ func (c *chaos) report() history.Report {
 // suffer for what befell the workers and Orchestrator.
 func (c *chaos) notAccepted() []history.Violation {
 	var turnedDown []history.Violation
-	for _, o := range c.collector.all() {
+	for _, o := range c.Collector.All() {
 		if o.Status != pipeline.StatusAccepted && o.Status != pipeline.StatusUnknown {
 			turnedDown = append(turnedDown, history.Violation{
 				Key:  history.Key{Lane: o.Lane(), Key: o.Key},
@@ -273,11 +274,11 @@ func (c *chaos) notAccepted() []history.Violation {
 }
 
 func (c *chaos) decidedBy() map[pipeline.DecidedBy]int {
-	return count(c.collector.all(), func(o pipeline.Outcome) pipeline.DecidedBy { return o.DecidedBy })
+	return count(c.Collector.All(), func(o pipeline.Outcome) pipeline.DecidedBy { return o.DecidedBy })
 }
 
 func (c *chaos) attempts() map[int]int {
-	return count(c.collector.all(), func(o pipeline.Outcome) int { return o.Attempts })
+	return count(c.Collector.All(), func(o pipeline.Outcome) int { return o.Attempts })
 }
 
 func count[K comparable](outcomes []pipeline.Outcome, by func(pipeline.Outcome) K) map[K]int {
@@ -291,7 +292,7 @@ func count[K comparable](outcomes []pipeline.Outcome, by func(pipeline.Outcome) 
 func (c *chaos) callCounts() map[string]int {
 	c.t.Helper()
 	counts := make(map[string]int)
-	c.check(c.ask(c.t.Context(), http.MethodGet, "/calls", nil, &counts))
+	c.check(c.Ask(c.t.Context(), http.MethodGet, "/calls", nil, &counts))
 	return counts
 }
 
@@ -299,26 +300,26 @@ func (c *chaos) callCounts() map[string]int {
 func (c *chaos) evidence(key history.Key) string {
 	c.t.Helper()
 	var b strings.Builder
-	effects, err := c.effects(c.t.Context())
+	effects, err := c.Effects(c.t.Context())
 	c.check(err)
 	for _, e := range effects {
 		if e.Key == key {
 			fmt.Fprintf(&b, "effect %+v\n", e)
 		}
 	}
-	for _, o := range c.collector.all() {
+	for _, o := range c.Collector.All() {
 		if o.Lane() == key.Lane && o.Key == key.Key {
 			fmt.Fprintf(&b, "outcome %+v\n", o)
 		}
 	}
-	ledger, err := c.js.Stream(c.t.Context(), pipeline.Topology{}.LedgerStream())
+	ledger, err := c.JS.Stream(c.t.Context(), pipeline.Topology{}.LedgerStream())
 	c.check(err)
 	claim := strings.Replace(pipeline.Topology{}.OutcomeSubject(key.Lane, key.Key, ""), ".outcomes.", ".claims.", 1)
 	if msg, err := ledger.GetLastMsgForSubject(c.t.Context(), strings.TrimSuffix(claim, ".")); err == nil {
 		fmt.Fprintf(&b, "claim %d stored at %s: %s\n", msg.Sequence, msg.Time.Format(time.RFC3339Nano), msg.Data)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.processes)) {
-		text, err := os.ReadFile(filepath.Clean(c.logOf(name)))
+	for _, name := range slices.Sorted(maps.Keys(c.Processes)) {
+		text, err := os.ReadFile(filepath.Clean(c.LogOf(name)))
 		c.check(err)
 		for line := range strings.Lines(string(text)) {
 			if strings.Contains(line, key.Key) {

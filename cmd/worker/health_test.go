@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/proving"
 	"waybill/pipeline"
 	"waybill/pipeline/embedded"
 )
@@ -54,14 +55,14 @@ func getHealth(t *testing.T, address, path string) (int, map[string]any) {
 // awaitHealth asks until the answer has this status.
 func awaitHealth(t *testing.T, address, path string, want int) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(proving.Patience)
 	for {
 		got, body := getHealth(t, address, path)
 		if got == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: got %d %v after %s, want %d", path, got, body, patience, want)
+			t.Fatalf("%s: got %d %v after %s, want %d", path, got, body, proving.Patience, want)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -134,7 +135,7 @@ func TestHealthWhileServing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), proving.Patience)
 	defer cancel()
 	in := setUp(t)
 	check := func(err error) {
@@ -143,17 +144,17 @@ func TestHealthWhileServing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + in.logs, "GORACE=" + os.Getenv("GORACE"), "UIPATH_PAT=rt_1", "UIPATH_FOLDER_PATH=Shared"}
-	check(in.startNATS(ctx, env))
-	check(in.startOrchestrator(ctx, env))
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + in.Logs, "GORACE=" + os.Getenv("GORACE"), "UIPATH_PAT=rt_1", "UIPATH_FOLDER_PATH=Shared"}
+	check(in.StartNATS(ctx, env))
+	check(in.StartOrchestrator(ctx, env))
 	address := freeAddress(t)
-	worker, err := in.run("one", append(env, "NATS_URL="+in.natsURL, "UIPATH_URL="+in.orchestratorURL(cli.DefaultTenant)), "worker", "run", "--listen", address)
+	worker, err := in.Run("one", append(env, "NATS_URL="+in.NATSURL, "UIPATH_URL="+in.OrchestratorURL(cli.DefaultTenant)), "run", "--listen", address)
 	check(err)
 
 	awaitHealth(t, address, "/readyz", http.StatusOK)
-	check(in.collect(ctx))
-	check(in.publish(ctx, plainQueue, newRequest(plainQueue, "ORD-1"), newRequest(plainQueue, "ORD-2")))
-	check(in.await(ctx, pipeline.StageFinal))
+	check(in.Collect(ctx))
+	check(in.Publish(ctx, proving.PlainQueue, proving.NewRequest(proving.PlainQueue, "ORD-1"), proving.NewRequest(proving.PlainQueue, "ORD-2")))
+	check(in.Await(ctx, pipeline.StageFinal))
 	want := any(map[string]any{"accepted": 2.0})
 	for _, body := getHealth(t, address, "/readyz"); !cmp.Equal(body["outcomes"], want); _, body = getHealth(t, address, "/readyz") {
 		if ctx.Err() != nil { // they are counted a moment after they are published
@@ -161,15 +162,15 @@ func TestHealthWhileServing(t *testing.T) {
 		}
 	}
 
-	in.processes["nats"].kill()
+	in.Processes["nats"].Kill()
 	awaitHealth(t, address, "/healthz", http.StatusServiceUnavailable)
 	awaitHealth(t, address, "/readyz", http.StatusServiceUnavailable)
-	check(in.startNATS(ctx, env))
+	check(in.StartNATS(ctx, env))
 	awaitHealth(t, address, "/healthz", http.StatusOK)
 	awaitHealth(t, address, "/readyz", http.StatusOK)
 
-	check(worker.signal(os.Interrupt))
-	if code, err := worker.exitCode(ctx); err != nil || code != 0 {
+	check(worker.Signal(os.Interrupt))
+	if code, err := worker.ExitCode(ctx); err != nil || code != 0 {
 		t.Errorf("the worker ended with %d, %v", code, err)
 	}
 }

@@ -34,6 +34,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand())
+	root.AddCommand(newRunCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newNATSCommand())
 	return root
 }

@@ -4,14 +4,12 @@ import (
 	"flag"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
-	"waybill/pipeline/embedded"
+	"waybill/cmd/internal/proving"
 )
 
 // The test binary stands for the programs too: started under one of these
@@ -19,8 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // the scripts wait more than they work; -parallel still goes before
 	testscript.Main(leakChecked{m}, map[string]func(){
-		"worker":      main,
-		"nats-server": natsServer,
+		"worker": main,
 	})
 }
 
@@ -36,25 +33,14 @@ func (m leakChecked) Run() int {
 	return code
 }
 
-// natsServer is a NATS server as a program of its own, which survives the
-// workers and can be killed itself. It writes to disk as one in production
-// does.
-func natsServer() {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	store := flag.String("store", "", "folder for JetStream's files")
-	port := flag.Int("port", -1, "port on the loopback address; -1 takes a free one")
-	flag.Parse()
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	server, err := embedded.Start(embedded.Options{StoreDir: *store, Listen: true, Port: *port, SyncAlways: true})
-	if err != nil {
-		log.Error("NATS server not started", "error", err)
-		os.Exit(1)
-	}
-	log.Info("NATS server ready", "url", server.URL())
-	<-stop
-	if err := server.Close(); err != nil {
-		log.Error("NATS server not closed", "error", err)
-		os.Exit(1)
-	}
+// setUp makes an installation for a test, which ends with it.
+func setUp(t *testing.T) *proving.Installation {
+	t.Helper()
+	in := proving.New("worker", t.TempDir(), t.ArtifactDir())
+	t.Cleanup(func() {
+		if err := in.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return in
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/proving"
 	"waybill/pipeline"
 )
 
@@ -99,7 +100,7 @@ func TestScript(t *testing.T) {
 
 // stage is what one script plays on.
 type stage struct {
-	*installation
+	*proving.Installation
 	holdID  string
 	gateway *gateway
 }
@@ -107,14 +108,14 @@ type stage struct {
 type stageKey struct{}
 
 func setUpStage(env *testscript.Env) error {
-	s := &stage{installation: newInstallation(env.WorkDir, env.WorkDir)}
+	s := &stage{Installation: proving.New("worker", env.WorkDir, env.WorkDir)}
 	env.Values[stageKey{}] = s
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("UIPATH_CLIENT_ID", "id")
 	env.Setenv("UIPATH_CLIENT_SECRET", "secret")
 	env.Setenv("UIPATH_FOLDER_PATH", "Shared")
 	env.Defer(func() {
-		err := s.close()
+		err := s.Close()
 		if t, ok := env.T().(interface{ Failed() bool }); ok && t.Failed() {
 			env.T().Log(s.lastWords())
 		}
@@ -129,8 +130,8 @@ func setUpStage(env *testscript.Env) error {
 func (s *stage) lastWords() string {
 	const most = 4000
 	var b strings.Builder
-	for name := range s.processes {
-		text, err := os.ReadFile(s.logOf(name))
+	for name := range s.Processes {
+		text, err := os.ReadFile(s.LogOf(name))
 		if err != nil {
 			text = []byte(err.Error())
 		}
@@ -148,7 +149,7 @@ func onStage(f scriptCmd) func(*testscript.TestScript, bool, []string) {
 		if !ok || neg {
 			ts.Fatalf("this command cannot be negated")
 		}
-		ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("%s have passed", patience))
+		ctx, cancel := context.WithTimeoutCause(context.Background(), proving.Patience, fmt.Errorf("%s have passed", proving.Patience))
 		defer cancel()
 		ts.Check(f(s, ctx, ts, args))
 	}
@@ -172,14 +173,14 @@ func environment(ts *testscript.TestScript) []string {
 }
 
 func (s *stage) nats(ctx context.Context, ts *testscript.TestScript, _ []string) error {
-	err := s.startNATS(ctx, environment(ts))
-	ts.Setenv("NATS_URL", s.natsURL)
+	err := s.StartNATS(ctx, environment(ts))
+	ts.Setenv("NATS_URL", s.NATSURL)
 	return err
 }
 
 func (s *stage) orchestrator(ctx context.Context, ts *testscript.TestScript, args []string) error {
-	err := s.startOrchestrator(ctx, environment(ts), args...)
-	ts.Setenv("UIPATH_URL", s.orchestratorURL(cli.DefaultTenant))
+	err := s.StartOrchestrator(ctx, environment(ts), args...)
+	ts.Setenv("UIPATH_URL", s.OrchestratorURL(cli.DefaultTenant))
 	return err
 }
 
@@ -191,32 +192,32 @@ func (s *stage) start(ctx context.Context, ts *testscript.TestScript, args []str
 	if len(args) == 0 {
 		return errUsage
 	}
-	p, err := s.run(args[0], environment(ts), "worker", slices.Concat([]string{"run"}, shortTimes, args[1:])...)
+	p, err := s.Run(args[0], environment(ts), slices.Concat([]string{"run"}, shortTimes, args[1:])...)
 	if err != nil {
 		return err
 	}
-	if _, err = p.says(ctx, "worker ready"); err != nil {
+	if _, err = p.Says(ctx, "worker ready"); err != nil {
 		return err
 	}
-	return s.collect(ctx)
+	return s.Collect(ctx)
 }
 
 func (s *stage) log(ctx context.Context, _ *testscript.TestScript, args []string) error {
 	if len(args) != 2 {
 		return errUsage
 	}
-	p, err := s.process(args[0])
+	p, err := s.Process(args[0])
 	if err != nil {
 		return err
 	}
-	_, err = p.says(ctx, args[1])
+	_, err = p.Says(ctx, args[1])
 	return err
 }
 
 func (s *stage) crash(_ context.Context, _ *testscript.TestScript, args []string) error {
-	p, err := s.process(strings.Join(args, " "))
+	p, err := s.Process(strings.Join(args, " "))
 	if err == nil {
-		p.kill()
+		p.Kill()
 	}
 	return err
 }
@@ -238,17 +239,17 @@ func (s *stage) thaw(_ context.Context, _ *testscript.TestScript, args []string)
 }
 
 func (s *stage) send(signal os.Signal, args []string) error {
-	p, err := s.process(strings.Join(args, " "))
+	p, err := s.Process(strings.Join(args, " "))
 	if err != nil {
 		return err
 	}
-	return p.signal(signal)
+	return p.Signal(signal)
 }
 
 // insist repeats the signal since the kernel drops one that comes before the
 // last has been taken.
 func (s *stage) insist(ctx context.Context, _ *testscript.TestScript, args []string) error {
-	p, err := s.process(strings.Join(args, " "))
+	p, err := s.Process(strings.Join(args, " "))
 	if err != nil {
 		return err
 	}
@@ -256,10 +257,10 @@ func (s *stage) insist(ctx context.Context, _ *testscript.TestScript, args []str
 	defer again.Stop()
 	for {
 		select {
-		case <-p.ended:
+		case <-p.Ended:
 			return nil
 		case <-again.C:
-			_ = p.signal(syscall.SIGINT) // it may just have ended
+			_ = p.Signal(syscall.SIGINT) // it may just have ended
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -270,11 +271,11 @@ func (s *stage) ends(ctx context.Context, _ *testscript.TestScript, args []strin
 	if len(args) != 2 {
 		return errUsage
 	}
-	p, err := s.process(args[0])
+	p, err := s.Process(args[0])
 	if err != nil {
 		return err
 	}
-	code, err := p.exitCode(ctx)
+	code, err := p.ExitCode(ctx)
 	if err != nil {
 		return err
 	}
@@ -314,7 +315,7 @@ func (s *stage) publish(ctx context.Context, _ *testscript.TestScript, args []st
 	var requests []pipeline.Request
 	for _, arg := range args[1:] {
 		for _, key := range expandKeys(arg) {
-			requests = append(requests, newRequest(lane, key))
+			requests = append(requests, proving.NewRequest(lane, key))
 		}
 	}
 	if args[len(args)-1] == "until=completed" {
@@ -323,7 +324,7 @@ func (s *stage) publish(ctx context.Context, _ *testscript.TestScript, args []st
 			requests[i].Until = pipeline.UntilCompleted
 		}
 	}
-	return s.installation.publish(ctx, lane, requests...)
+	return s.Installation.Publish(ctx, lane, requests...)
 }
 
 func parseLane(text string) (pipeline.Lane, error) {
@@ -355,16 +356,16 @@ func expandKeys(text string) []string {
 
 func (s *stage) await(ctx context.Context, _ *testscript.TestScript, args []string) error {
 	if len(args) > 0 {
-		return s.installation.await(ctx, pipeline.Stage(args[0]))
+		return s.Installation.Await(ctx, pipeline.Stage(args[0]))
 	}
-	return s.installation.await(ctx, pipeline.StageFinal)
+	return s.Installation.Await(ctx, pipeline.StageFinal)
 }
 
 // outcomes prints, in the order of their names, what is known of the keys. A
 // key that has got several outcomes has several lines.
 func (s *stage) outcomes(_ context.Context, ts *testscript.TestScript, _ []string) error {
 	var lines []string
-	for _, o := range s.collector.all() {
+	for _, o := range s.Collector.All() {
 		line := fmt.Sprintf("%s %s: %s by %s", o.Lane().Name, o.Key, o.Status, o.DecidedBy)
 		if o.Stage != pipeline.StageFinal {
 			line += ", to be followed"
@@ -379,7 +380,7 @@ func (s *stage) outcomes(_ context.Context, ts *testscript.TestScript, _ []strin
 }
 
 func (s *stage) check(ctx context.Context, ts *testscript.TestScript, _ []string) error {
-	report, err := s.judge(ctx)
+	report, err := s.Judge(ctx)
 	if err != nil {
 		return err
 	}
@@ -403,14 +404,14 @@ func (s *stage) hold(ctx context.Context, _ *testscript.TestScript, args []strin
 		}
 	}
 	var answer struct{ ID string }
-	err := s.ask(ctx, http.MethodPost, "/holds", body, &answer)
+	err := s.Ask(ctx, http.MethodPost, "/holds", body, &answer)
 	s.holdID = answer.ID
 	return err
 }
 
 func (s *stage) held(ctx context.Context, _ *testscript.TestScript, _ []string) error {
 	var answer struct{ Arrived bool }
-	err := s.ask(ctx, http.MethodGet, "/holds/"+s.holdID+"?wait="+patience.String(), nil, &answer)
+	err := s.Ask(ctx, http.MethodGet, "/holds/"+s.holdID+"?wait="+proving.Patience.String(), nil, &answer)
 	if err == nil && !answer.Arrived {
 		err = errors.New("no call has run into the hold")
 	}
@@ -418,7 +419,7 @@ func (s *stage) held(ctx context.Context, _ *testscript.TestScript, _ []string) 
 }
 
 func (s *stage) release(ctx context.Context, _ *testscript.TestScript, _ []string) error {
-	return s.ask(ctx, http.MethodDelete, "/holds/"+s.holdID, nil, nil)
+	return s.Ask(ctx, http.MethodDelete, "/holds/"+s.holdID, nil, nil)
 }
 
 func (s *stage) calls(ctx context.Context, _ *testscript.TestScript, args []string) error {
@@ -426,7 +427,7 @@ func (s *stage) calls(ctx context.Context, _ *testscript.TestScript, args []stri
 		return errUsage
 	}
 	var counts map[string]int
-	if err := s.ask(ctx, http.MethodGet, "/calls", nil, &counts); err != nil {
+	if err := s.Ask(ctx, http.MethodGet, "/calls", nil, &counts); err != nil {
 		return err
 	}
 	return compare(fmt.Sprintf("calls of %s (all calls: %v)", args[0], counts), strconv.Itoa(counts[args[0]]), args[1])
@@ -437,7 +438,7 @@ func (s *stage) faults(ctx context.Context, _ *testscript.TestScript, args []str
 	if len(args) == 1 && args[0] == "none" {
 		faults = map[string]any{"rate": 0}
 	}
-	return s.ask(ctx, http.MethodPut, "/faults", faults, nil)
+	return s.Ask(ctx, http.MethodPut, "/faults", faults, nil)
 }
 
 // gateway is a proxy that may show a page of its own instead, with status 200,
@@ -463,7 +464,7 @@ func newGateway(target *url.URL) *gateway {
 
 func (s *stage) proxy(_ context.Context, ts *testscript.TestScript, args []string) error {
 	if s.gateway == nil {
-		target, err := url.Parse(strings.TrimSuffix(s.control, "/simulator"))
+		target, err := url.Parse(strings.TrimSuffix(s.Control, "/simulator"))
 		if err != nil {
 			return err
 		}
@@ -487,6 +488,6 @@ func (s *stage) stream(ctx context.Context, ts *testscript.TestScript, args []st
 	if err := json.Unmarshal([]byte(ts.ReadFile(filepath.Clean(strings.Join(args, " ")))), &cfg); err != nil {
 		return err
 	}
-	_, err := s.js.CreateStream(ctx, cfg)
+	_, err := s.JS.CreateStream(ctx, cfg)
 	return err
 }

@@ -6,9 +6,11 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -29,6 +31,27 @@ type Options struct {
 	// in production. Without it a crash of the machine (not of the process)
 	// can lose acknowledged writes.
 	SyncAlways bool
+	// Name is the server's; each in a cluster needs one of its own.
+	Name string
+	// ClusterPort, where it is not zero, is where the other servers of a
+	// cluster on this machine connect to, and Routes are their URLs, of which
+	// this one's own may be one.
+	ClusterPort int
+	Routes      []string
+}
+
+const (
+	defaultName = "waybill-embedded"
+	clusterName = "waybill"
+)
+
+// cluster adds what a server needs to be one of several.
+func (o Options) cluster(to *server.Options) {
+	if o.ClusterPort == 0 {
+		return
+	}
+	to.Cluster = server.ClusterOpts{Name: clusterName, Host: "127.0.0.1", Port: o.ClusterPort}
+	to.Routes = server.RoutesFromStr(strings.Join(o.Routes, ","))
 }
 
 // Server is a running server.
@@ -51,8 +74,8 @@ func Start(opts Options) (*Server, error) {
 		}
 		opts.StoreDir, s.remove = dir, dir
 	}
-	ns, err := server.NewServer(&server.Options{
-		ServerName: "waybill-embedded",
+	config := &server.Options{
+		ServerName: cmp.Or(opts.Name, defaultName),
 		DontListen: !opts.Listen,
 		Host:       "127.0.0.1",
 		Port:       opts.Port,
@@ -61,7 +84,9 @@ func Start(opts Options) (*Server, error) {
 		SyncAlways: opts.SyncAlways,
 		NoSigs:     true,
 		NoLog:      true,
-	})
+	}
+	opts.cluster(config)
+	ns, err := server.NewServer(config)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("configure the embedded NATS server: %w", err), s.removeStore())
 	}

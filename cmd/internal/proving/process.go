@@ -1,4 +1,4 @@
-package main
+package proving
 
 import (
 	"bytes"
@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// process is a program that runs beside the test.
-type process struct {
+// Process is a program that runs beside the test.
+type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	log   *logbook      // what it writes
-	ended chan struct{} // closed when it has ended
+	Ended chan struct{} // closed when it has ended
 }
 
 // startProcess runs a program. What it writes goes into its logbook and to
 // the file as well.
-func startProcess(name string, env []string, file io.Writer, program string, args ...string) (*process, error) {
-	p := &process{name: name, log: newLogbook(file), ended: make(chan struct{})}
+func startProcess(name string, env []string, file io.Writer, program string, args ...string) (*Process, error) {
+	p := &Process{name: name, log: newLogbook(file), Ended: make(chan struct{})}
 	p.cmd = exec.Command(program, args...) //nolint:noctx // it is ended by signals, as programs are
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -35,7 +35,7 @@ func startProcess(name string, env []string, file io.Writer, program string, arg
 		// alone until it has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer close(p.ended)
+		defer close(p.Ended)
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
@@ -48,37 +48,37 @@ func startProcess(name string, env []string, file io.Writer, program string, arg
 	return p, nil
 }
 
-// kill ends it as a power cut would, and waits until it is gone.
-func (p *process) kill() {
+// Kill ends it as a power cut would, and waits until it is gone.
+func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.ended
+	<-p.Ended
 }
 
-func (p *process) signal(s os.Signal) error {
+func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		return fmt.Errorf("signal %s: %w", p.name, err)
 	}
 	return nil
 }
 
-// exitCode waits for its end.
-func (p *process) exitCode(ctx context.Context) (int, error) {
+// ExitCode waits for its end.
+func (p *Process) ExitCode(ctx context.Context) (int, error) {
 	select {
-	case <-p.ended:
+	case <-p.Ended:
 		return p.cmd.ProcessState.ExitCode(), nil
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%s has not ended: %w", p.name, context.Cause(ctx))
 	}
 }
 
-// says waits until it has written what the expression matches, and gives the
+// Says waits until it has written what the expression matches, and gives the
 // match with its groups.
-func (p *process) says(ctx context.Context, expression string) ([]string, error) {
+func (p *Process) Says(ctx context.Context, expression string) ([]string, error) {
 	re, err := regexp.Compile(expression)
 	if err != nil {
 		return nil, fmt.Errorf("expression for what %s says: %w", p.name, err)
 	}
-	ended := p.ended
+	ended := p.Ended
 	for {
 		match, changed := p.log.find(re)
 		switch {
@@ -128,6 +128,6 @@ func (l *logbook) find(re *regexp.Regexp) (match []string, changed <-chan struct
 	return re.FindStringSubmatch(l.text.String()), l.changed
 }
 
-// patience bounds every wait of a test for another process: far more than any
+// Patience bounds every wait of a test for another process: far more than any
 // takes, so that only what never happens fails.
-const patience = 90 * time.Second
+const Patience = 90 * time.Second

@@ -1,4 +1,4 @@
-package main
+package proving
 
 import (
 	"os/exec"
