@@ -5,6 +5,7 @@
 //	worker dev         the service with NATS and a simulated Orchestrator built in
 //	worker run         the service
 //	worker simulator   a simulated Orchestrator alone
+//	worker prove       the promise, tried with processes that are killed
 //
 // What it does and what it promises is told in package pipeline.
 package main
@@ -34,6 +35,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newNATSCommand())
+	root.AddCommand(newRunCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
 	return root
 }

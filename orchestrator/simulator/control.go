@@ -68,6 +68,7 @@ func (s *Server) controlPages() http.Handler {
 		"POST /simulator/queues":                 s.controlAddQueue,
 		"POST /simulator/releases":               s.controlAddRelease,
 		"POST /simulator/queueitems/{id}/finish": s.controlFinish,
+		"POST /simulator/tokens/revoke":          s.controlRevoke,
 		"POST /simulator/reset":                  s.controlReset,
 	} {
 		mux.Handle(pattern, s.controlHandler(f))
@@ -329,6 +330,11 @@ func (s *Server) controlFinish(r *http.Request) (int, any, error) {
 	}
 	successor, err := s.FinishQueueItem(id, result)
 	return http.StatusOK, map[string]int64{"successor": successor}, err
+}
+
+func (s *Server) controlRevoke(*http.Request) (int, any, error) {
+	s.RevokeTokens()
+	return http.StatusNoContent, nil, nil
 }
 
 func (s *Server) controlReset(*http.Request) (int, any, error) {

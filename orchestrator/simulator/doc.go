@@ -61,6 +61,7 @@
 //	POST   /simulator/queues                  {"folder", "name", "unique", "maxRetries", "schema"} → {"id"}
 //	POST   /simulator/releases                {"folder", "name", "processKey", "version", "inputArguments", "inputs", "refuses"} → {"id"}
 //	POST   /simulator/queueitems/{id}/finish  {"status", "output", "exception": {"type", "reason", "details"}} → {"successor"}
+//	POST   /simulator/tokens/revoke           takes back every access token
 //	POST   /simulator/reset                   forgets what calls have done; see Server.Reset
 //
 // # What it does not do

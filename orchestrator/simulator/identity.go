@@ -111,6 +111,14 @@ func (t *tokens) issue(m *mint, expires time.Time, scopes []string) string {
 	return name
 }
 
+// RevokeTokens takes back every access token there is: their next calls get 401. Personal access tokens are good again at
+// once, since nothing tells them from new ones.
+func (s *Server) RevokeTokens() {
+	s.tokens.mu.Lock()
+	defer s.tokens.mu.Unlock()
+	clear(s.tokens.issued)
+}
+
 // check finds the token of a call. A personal access token is taken in at its first use.
 func (t *tokens) check(bearer string, now time.Time, personal string) (*token, bool) {
 	t.mu.Lock()

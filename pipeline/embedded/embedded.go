@@ -45,12 +45,13 @@ const (
 	clusterName = "waybill"
 )
 
-// cluster adds what a server needs to be one of several.
+// cluster adds what a server needs to be one of several. Clients are not told
+// of the others: they may be meant to reach each by a way of its own.
 func (o Options) cluster(to *server.Options) {
 	if o.ClusterPort == 0 {
 		return
 	}
-	to.Cluster = server.ClusterOpts{Name: clusterName, Host: "127.0.0.1", Port: o.ClusterPort}
+	to.Cluster = server.ClusterOpts{Name: clusterName, Host: "127.0.0.1", Port: o.ClusterPort, NoAdvertise: true}
 	to.Routes = server.RoutesFromStr(strings.Join(o.Routes, ","))
 }
 

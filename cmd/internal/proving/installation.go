@@ -18,7 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,6 +43,13 @@ type Installation struct {
 	Requested []history.Key       // what was asked for
 	Collector *Collector          // from Collect on
 
+	// Nodes is how many NATS servers there are, 1 or 3; SyncDefault leaves it
+	// to each when its writes reach the disk. Both are set before StartNATS.
+	Nodes       int
+	SyncDefault bool
+
+	mu      sync.Mutex // of Processes
+	nodes   []node
 	program string // worker, or where it lies
 	store   string // folder for what JetStream keeps
 	nc      *nats.Conn
@@ -85,12 +92,8 @@ func (in *Installation) Close() error {
 
 // Run starts a program, under a name that no running process has.
 func (in *Installation) Run(name string, env []string, args ...string) (*Process, error) {
-	if p := in.Processes[name]; p != nil {
-		select {
-		case <-p.Ended:
-		default:
-			return nil, fmt.Errorf("%s is running already", name)
-		}
+	if p, err := in.Process(name); err == nil && p.running() {
+		return nil, fmt.Errorf("%s is running already", name)
 	}
 	file, err := os.OpenFile(in.LogOf(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -104,41 +107,23 @@ func (in *Installation) Run(name string, env []string, args ...string) (*Process
 		<-p.Ended
 		_ = file.Close() // it is only for people
 	}()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.Processes[name] = p
 	return p, nil
 }
 
+// LogOf is the file that a process writes to.
 func (in *Installation) LogOf(name string) string { return filepath.Join(in.Logs, name+".log") }
 
 // Process gives a process by its name, running or ended.
 func (in *Installation) Process(name string) (*Process, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if p := in.Processes[name]; p != nil {
 		return p, nil
 	}
 	return nil, fmt.Errorf("no process has been started under the name %s", name)
-}
-
-// StartNATS starts the server; a second time, after it was killed, on the same
-// port and with what it had written.
-func (in *Installation) StartNATS(ctx context.Context, env []string) error {
-	port := "-1"
-	if in.NATSURL != "" {
-		port = in.NATSURL[strings.LastIndexByte(in.NATSURL, ':')+1:]
-	}
-	p, err := in.Run("nats", env, "nats", "--store", in.store, "--port", port)
-	if err != nil {
-		return err
-	}
-	match, err := p.Says(ctx, `NATS server ready" url=(\S+)`)
-	if err != nil || in.nc != nil {
-		return err
-	}
-	in.NATSURL = match[1]
-	if in.nc, err = nats.Connect(in.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("waybill test")); err != nil {
-		return fmt.Errorf("connect to NATS: %w", err)
-	}
-	in.JS, err = jetstream.New(in.nc)
-	return err
 }
 
 // StartOrchestrator starts the simulator; a second time on the same port, with

@@ -54,6 +54,17 @@ func (p *Process) Kill() {
 	<-p.Ended
 }
 
+// running reports whether it has not ended yet.
+func (p *Process) running() bool {
+	select {
+	case <-p.Ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Signal sends it a signal.
 func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		return fmt.Errorf("signal %s: %w", p.name, err)
