@@ -119,16 +119,22 @@ func (in *Installation) connect(ctx context.Context) error {
 	if in.JS, err = jetstream.New(in.nc, jetstream.WithPublishAsyncTimeout(publishTimeout)); err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	for ctx.Err() == nil {
-		if _, err = in.JS.AccountInfo(ctx); err == nil {
+	for {
+		if err = in.askJetStream(ctx); err == nil {
 			return nil
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+		if wait(ctx, 100*time.Millisecond) != nil {
+			return errors.Join(fmt.Errorf("JetStream is not ready: %w", err), context.Cause(ctx))
 		}
 	}
-	return errors.Join(fmt.Errorf("JetStream is not ready: %w", err), context.Cause(ctx))
+}
+
+// askJetStream gives up soon: a cluster without a leader answers nothing.
+func (in *Installation) askJetStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := in.JS.AccountInfo(ctx)
+	return err //nolint:wrapcheck // the caller says what was being done
 }
 
 // publishTimeout is after how long a request of whose publishing nobody has
