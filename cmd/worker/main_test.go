@@ -17,7 +17,12 @@ import (
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // the scripts wait more than they work; -parallel still goes before
 	testscript.Main(leakChecked{m}, map[string]func(){
-		"worker": main,
+		"worker": func() {
+			if spec := os.Getenv(crashVariable); spec != "" {
+				reached = crashAt(spec)
+			}
+			main()
+		},
 	})
 }
 

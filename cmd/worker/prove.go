@@ -73,7 +73,7 @@ strike is up to the machine.`,
 			if keep != "" {
 				return nil
 			}
-			return os.RemoveAll(dir) //nolint:wrapcheck // it names the folder
+			return os.RemoveAll(dir)
 		},
 	}
 	cmd.Flags().DurationVar(&chaos.For, "for", time.Minute, "how long to publish and to strike")
@@ -89,7 +89,7 @@ strike is up to the machine.`,
 
 func printResult(w io.Writer, format string, r proving.Result) error {
 	if format != cli.FormatTable {
-		return json.NewEncoder(w).Encode(r)
+		return json.NewEncoder(w).Encode(r) //nolint:wrapcheck // the caller says what was being done
 	}
 	var strikes []string
 	for _, name := range slices.Sorted(maps.Keys(r.Strikes)) {

@@ -152,6 +152,9 @@ func (s settings) connectTenants(log *slog.Logger, transport http.RoundTripper) 
 // pauses the tenant for all workers.
 const clientRetries = 2 * time.Second
 
+// reached is set by tests alone, which end the process at one of its points.
+var reached func(p pipeline.Point, index, of int)
+
 func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *slog.Logger) pipeline.Config {
 	cfg := pipeline.Config{
 		Topology:  pipeline.Topology{Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention},
@@ -159,6 +162,7 @@ func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *s
 		Worker:    s.Worker,
 		Provision: provision,
 		Logger:    log,
+		Reached:   reached,
 	}
 	s.Limits.applyTo(&cfg)
 	return cfg

@@ -324,7 +324,7 @@ func (s *stage) publish(ctx context.Context, _ *testscript.TestScript, args []st
 			requests[i].Until = pipeline.UntilCompleted
 		}
 	}
-	return s.Installation.Publish(ctx, lane, requests...)
+	return s.Publish(ctx, lane, requests...)
 }
 
 func parseLane(text string) (pipeline.Lane, error) {
@@ -356,9 +356,9 @@ func expandKeys(text string) []string {
 
 func (s *stage) await(ctx context.Context, _ *testscript.TestScript, args []string) error {
 	if len(args) > 0 {
-		return s.Installation.Await(ctx, pipeline.Stage(args[0]))
+		return s.Await(ctx, pipeline.Stage(args[0]))
 	}
-	return s.Installation.Await(ctx, pipeline.StageFinal)
+	return s.Await(ctx, pipeline.StageFinal)
 }
 
 // outcomes prints, in the order of their names, what is known of the keys. A

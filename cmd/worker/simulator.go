@@ -25,6 +25,7 @@ type simulatorFlags struct {
 	latency   time.Duration
 	seed      int64
 	jobTime   time.Duration
+	listReads int
 }
 
 func (f *simulatorFlags) addFlags(fs *pflag.FlagSet) {
@@ -34,6 +35,7 @@ func (f *simulatorFlags) addFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.faults, "faults", 0, "share of write calls that go wrong, 0 to 1: throttled, refused, cut, answered late, …")
 	fs.DurationVar(&f.latency, "latency", 0, "time every call takes")
 	fs.Int64Var(&f.seed, "seed", 1, "of everything random")
+	fs.IntVar(&f.listReads, "list-reads", 100, "list calls of jobs and of queue items it answers in a minute, each; -1: all")
 	fs.DurationVar(&f.jobTime, "job-time", time.Second, "how long a job runs")
 }
 
@@ -47,6 +49,7 @@ func (f *simulatorFlags) start(cfg simulator.Config) (*simulator.Server, error) 
 	if err := cfg.Faults.Validate(); err != nil {
 		return nil, cli.Errorf(cli.ExitUsage, "--faults: %w", err)
 	}
+	cfg.ListReadsPerMinute = f.listReads
 	cfg.Robots = simulator.Robots{Count: simulatedRobots, JobTime: f.jobTime}
 	s := simulator.New(cfg)
 	s.AddFolder(f.folder)

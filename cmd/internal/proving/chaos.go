@@ -170,13 +170,13 @@ func (c *Chaos) start(ctx context.Context) (networks, error) {
 	}
 	for _, name := range workerNames {
 		for _, n := range c.nodes {
-			p, err := NewProxy(n.address())
+			p, err := NewProxy(ctx, n.address())
 			if err != nil {
 				return net, err
 			}
 			net.nats[name] = append(net.nats[name], p)
 		}
-		p, err := NewProxy(strings.Split(c.Control, "/")[2])
+		p, err := NewProxy(ctx, strings.Split(c.Control, "/")[2])
 		if err != nil {
 			return net, err
 		}
@@ -215,7 +215,7 @@ func (c *Chaos) publishAll(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("publish: %w", context.Cause(ctx))
 		}
 		due := slices.Concat(again, c.plan.takeDue(time.Since(c.begun)))
 		var err error
@@ -230,7 +230,7 @@ func (c *Chaos) publishAll(ctx context.Context) error {
 // since there was no NATS when they started.
 func (c *Chaos) calm(ctx context.Context, net networks) error {
 	for _, name := range workerNames {
-		if p, err := c.Process(name); err != nil || p.running() {
+		if p, err := c.Process(name); err != nil || p.Running() {
 			continue
 		}
 		if _, err := c.startWorker(name, net); err != nil {

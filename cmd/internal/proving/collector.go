@@ -82,6 +82,7 @@ func (c *Collector) Without(stage pipeline.Stage, keys []history.Key) (missing [
 	return missing, c.changed, c.err
 }
 
+// All gives the outcomes so far, in the order in which they came.
 func (c *Collector) All() []pipeline.Outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()

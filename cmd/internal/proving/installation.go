@@ -92,7 +92,7 @@ func (in *Installation) Close() error {
 
 // Run starts a program, under a name that no running process has.
 func (in *Installation) Run(name string, env []string, args ...string) (*Process, error) {
-	if p, err := in.Process(name); err == nil && p.running() {
+	if p, err := in.Process(name); err == nil && p.Running() {
 		return nil, fmt.Errorf("%s is running already", name)
 	}
 	file, err := os.OpenFile(in.LogOf(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -171,7 +171,10 @@ func (in *Installation) Ask(ctx context.Context, method, path string, body, into
 	if into == nil {
 		return nil
 	}
-	return json.Unmarshal(answer, into)
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
+	}
+	return nil
 }
 
 // The lanes of the simulated Orchestrator as worker simulator makes it.

@@ -25,21 +25,21 @@ type node struct {
 func (n node) address() string { return "127.0.0.1:" + strconv.Itoa(n.port) }
 
 // planNodes gives each server its ports and its folder.
-func (in *Installation) planNodes() error {
+func (in *Installation) planNodes(ctx context.Context) error {
 	if len(in.nodes) > 0 {
 		return nil
 	}
 	if in.Nodes <= 1 {
-		port, err := freePort()
+		port, err := freePort(ctx)
 		in.nodes = []node{{name: "nats", store: in.store, port: port}}
 		return err
 	}
 	for i := range in.Nodes {
-		port, err := freePort()
+		port, err := freePort(ctx)
 		if err != nil {
 			return err
 		}
-		cluster, err := freePort()
+		cluster, err := freePort(ctx)
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,8 @@ func (in *Installation) planNodes() error {
 }
 
 // freePort finds a port on the loopback address that nobody listens on.
-func freePort() (int, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
@@ -60,19 +60,23 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	return strconv.Atoi(port)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	return n, nil
 }
 
 // StartNATS starts the servers that do not run: a second time, after one was
 // killed, on the same port and with what it had written. It returns when
 // JetStream answers.
 func (in *Installation) StartNATS(ctx context.Context, env []string) error {
-	if err := in.planNodes(); err != nil {
+	if err := in.planNodes(ctx); err != nil {
 		return err
 	}
 	var started []*Process
 	for _, n := range in.nodes {
-		if p, err := in.Process(n.name); err == nil && p.running() {
+		if p, err := in.Process(n.name); err == nil && p.Running() {
 			continue
 		}
 		p, err := in.startNode(n, env)

@@ -105,7 +105,9 @@ func publish(js jetstream.JetStream, messages []planned) (again []planned, err e
 		if msg.Data, err = json.Marshal(m.request); err != nil {
 			return nil, fmt.Errorf("encode request %s: %w", m.request.Key, err)
 		}
-		acks[i], _ = js.PublishMsgAsync(msg) // what it could not take is published again
+		if acks[i], err = js.PublishMsgAsync(msg); err != nil {
+			acks[i] = nil // it is published again
+		}
 	}
 	for i, ack := range acks {
 		if ack == nil {
@@ -114,7 +116,7 @@ func publish(js jetstream.JetStream, messages []planned) (again []planned, err e
 		}
 		select {
 		case <-ack.Ok():
-		case <-ack.Err():
+		case <-ack.Err(): //nolint:errcheck // whatever it is, the request is published again
 			again = append(again, messages[i])
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -25,7 +26,7 @@ type Process struct {
 // the file as well.
 func startProcess(name string, env []string, file io.Writer, program string, args ...string) (*Process, error) {
 	p := &Process{name: name, log: newLogbook(file), Ended: make(chan struct{})}
-	p.cmd = exec.Command(program, args...) //nolint:noctx // it is ended by signals, as programs are
+	p.cmd = exec.Command(program, args...) //nolint:noctx,gosec // it is ended by signals, as programs are; G204: it is this program itself
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	dieWithUs(p.cmd)
@@ -54,8 +55,14 @@ func (p *Process) Kill() {
 	<-p.Ended
 }
 
-// running reports whether it has not ended yet.
-func (p *Process) running() bool {
+// WasKilled reports whether it has ended by SIGKILL.
+func (p *Process) WasKilled() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// Running reports whether it has not ended yet.
+func (p *Process) Running() bool {
 	select {
 	case <-p.Ended:
 		return false
@@ -128,7 +135,7 @@ func (l *logbook) Write(p []byte) (int, error) {
 	_, _ = l.file.Write(p)
 	close(l.changed)
 	l.changed = make(chan struct{})
-	return l.text.Write(p)
+	return l.text.Write(p) //nolint:wrapcheck // it never fails
 }
 
 // find looks for an expression, and gives the channel that is closed at the

@@ -31,8 +31,8 @@ type network struct {
 
 // NewProxy listens on a free port of the loopback address, and passes what
 // comes on to the target, an address with port. It ends with Close.
-func NewProxy(target string) (*Proxy, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func NewProxy(ctx context.Context, target string) (*Proxy, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
@@ -153,7 +153,9 @@ func (p *Proxy) wait() {
 		state, changed := p.state, p.changed
 		p.mu.Unlock()
 		if !state.stalled {
-			time.Sleep(state.delay)
+			if state.delay > 0 {
+				<-time.After(state.delay)
+			}
 			return
 		}
 		<-changed
