@@ -27,7 +27,7 @@ type Client struct {
 	session   *session
 	log       *slog.Logger
 
-	clockOffset atomic.Int64 // nanoseconds
+	clock atomic.Pointer[reading]
 
 	folders  lookups[Folder]
 	releases lookups[Release]
@@ -63,10 +63,22 @@ func New(cfg Config) (*Client, error) {
 // CloseIdleConnections closes what the transport keeps open for later calls.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
-// ClockOffset is Orchestrator's clock minus ours, as the newest answer's Date
-// told it: 0 until an answer was seen and while the two are within a second,
-// which is as fine as that header gets.
-func (c *Client) ClockOffset() time.Duration { return time.Duration(c.clockOffset.Load()) }
+// reading is what Orchestrator's clock has shown, and when that was by ours.
+type reading struct {
+	theirs, ours time.Time
+}
+
+// Time is what Orchestrator's clock shows, to within a second: the newest
+// answer's Date and the time that has passed since. It goes by the speed of
+// this machine's clock alone, not by what that is set to. Until an answer was
+// seen it is the zero time.
+func (c *Client) Time() time.Time {
+	r := c.clock.Load()
+	if r == nil {
+		return time.Time{}
+	}
+	return r.theirs.Add(time.Since(r.ours))
+}
 
 // noteClock takes the time from an answer just received. The header cuts off
 // the fraction of its second: on average half of one.
@@ -75,11 +87,7 @@ func (c *Client) noteClock(header http.Header) {
 	if err != nil {
 		return
 	}
-	offset := time.Until(date.Add(time.Second / 2))
-	if offset.Abs() <= time.Second {
-		offset = 0
-	}
-	c.clockOffset.Store(int64(offset))
+	c.clock.Store(&reading{theirs: date.Add(time.Second / 2), ours: time.Now()})
 }
 
 // call is one operation of the API.

@@ -72,7 +72,7 @@ func (r *runner) claimOnce(ctx context.Context, lane Lane, batch []*delivery) (a
 func (r *runner) writeClaims(ctx context.Context, lane Lane, batch []*delivery) (refused []*delivery) {
 	writes := make([]*write, len(batch))
 	for i, d := range batch {
-		d.heldSince = time.Now()
+		d.heldSince = r.now()
 		d.claim = d.nextClaim(r.cfg.Worker, r.cfg.Hold, r.clock.now())
 		writes[i] = r.ledger.changeClaim(lane, d.key, d.claim)
 	}
@@ -187,8 +187,9 @@ func (r *runner) olderThanLedger(d *delivery) bool {
 // have been: it is left alone.
 func (r *runner) stillHeld(ctx context.Context, lane Lane, batch []*delivery) []*delivery {
 	var short []*delivery
+	now := r.now()
 	for _, d := range batch {
-		if d.timeLeft() < r.cfg.CallTimeout+callMargin {
+		if d.timeLeft(now) < r.cfg.CallTimeout+callMargin {
 			prior := d.claim
 			d.prior = &prior
 			short = append(short, d)

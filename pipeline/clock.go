@@ -35,7 +35,19 @@ func (c *serverClock) now() time.Time {
 	return s.server.Add(time.Since(s.ours)).UTC()
 }
 
-// ahead is how far the server's clock is ahead of ours as it is set now.
-func (c *serverClock) ahead() time.Duration {
-	return c.now().Sub(time.Now().Round(0))
+// moment is a time by both clocks of this machine.
+type moment struct {
+	mono, wall time.Time
+}
+
+// now reads both clocks.
+func (w *Worker) now() moment {
+	return moment{mono: time.Now(), wall: w.cfg.Wall().Round(0)}
+}
+
+// since is how much time may have passed. A machine that was suspended has not
+// counted it on its monotonic clock, and a wall clock may have been set: the
+// one that says more is believed.
+func (m moment) since(earlier moment) time.Duration {
+	return max(m.mono.Sub(earlier.mono), m.wall.Sub(earlier.wall))
 }

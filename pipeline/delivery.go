@@ -26,11 +26,11 @@ type delivery struct {
 	key     string // the request's, or one made up where it has none
 	fault   error  // why the request can never work, if it cannot
 
-	claim     claim     // as we last wrote it
-	prior     *claim    // what is to be taken over, nil for nothing
-	heldSince time.Time // when we began to write claim: our time counts from here
-	attempt   bool      // the claim counts an attempt that has not been made yet
-	doubtful  bool      // an earlier call may have taken effect
+	claim     claim  // as we last wrote it
+	prior     *claim // what is to be taken over, nil for nothing
+	heldSince moment // when we began to write claim: our time counts from here
+	attempt   bool   // the claim counts an attempt that has not been made yet
+	doubtful  bool   // an earlier call may have taken effect
 	verdict   *verdict
 }
 
@@ -134,12 +134,9 @@ func (d *delivery) attempts() int {
 	return d.claim.Attempts
 }
 
-// timeLeft is how long the claim is surely good for. A machine that was
-// suspended does not count the time on its monotonic clock, so the wall clock
-// is asked too, and the one that says less is believed.
-func (d *delivery) timeLeft() time.Duration {
-	now := time.Now()
-	return d.claim.Hold - max(now.Sub(d.heldSince), now.Round(0).Sub(d.heldSince.Round(0)))
+// timeLeft is how long the claim is surely good for.
+func (d *delivery) timeLeft(now moment) time.Duration {
+	return d.claim.Hold - now.since(d.heldSince)
 }
 
 // outcome begins an outcome with all that is known of the request.

@@ -51,7 +51,7 @@ func (r *runner) note(ctx context.Context, writes []*write) {
 }
 
 // claimLeft is how long until the claim is over.
-func (d *delivery) claimLeft() time.Duration { return time.Until(d.heldSince.Add(d.claim.Hold)) }
+func (d *delivery) claimLeft() time.Duration { return time.Until(d.heldSince.mono.Add(d.claim.Hold)) }
 
 // resolveDoubt looks in Orchestrator for what a dead claim's call may have
 // done. It gives verdicts to what was found, to what cannot be told and to

@@ -163,8 +163,7 @@ func (r *runner) findByListing(ctx context.Context, t target, batch []*delivery,
 // createdFrom is the earliest time, by Orchestrator's clock, at which the
 // effect of a delivery can have been created.
 func (r *runner) createdFrom(d *delivery) time.Time {
-	skew := r.tenant.Client.ClockOffset() - r.clock.ahead()
-	return d.claim.PublishedAt.Add(skew - clockTolerance)
+	return d.claim.PublishedAt.Add(r.tenant.skew() - clockTolerance)
 }
 
 // clockTolerance covers what Orchestrator's Date header rounds away and how

@@ -115,7 +115,7 @@ func (w *Worker) sweepLane(ctx context.Context, t *tenant, lane Lane) error {
 	key := controlKey("watermarks", lane.Tenant, lane.Folder, lane.Kind.token(), lane.Name)
 	var mark watermark
 	if _, err := w.control.get(ctx, key, &mark); errors.Is(err, jetstream.ErrKeyNotFound) {
-		mark.Until = time.Now().Add(t.Client.ClockOffset())
+		mark.Until = t.clock.now().Add(t.skew())
 	} else if err != nil {
 		return err
 	}

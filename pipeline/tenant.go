@@ -128,6 +128,17 @@ func (t *tenant) defaultFolder(ctx context.Context) (orchestrator.Folder, error)
 	return folder, err //nolint:wrapcheck // the caller says for what
 }
 
+// skew is how far Orchestrator's clock is ahead of the NATS server's, 0 until
+// Orchestrator has told. What this machine's own clock is set to has no part in
+// it, and may change at any time.
+func (t *tenant) skew() time.Duration {
+	theirs := t.Client.Time()
+	if theirs.IsZero() {
+		return 0
+	}
+	return theirs.Sub(t.clock.now())
+}
+
 // pausedFor is how long calls of a class are not to be made. A pause of the
 // login holds up everything.
 func (t *tenant) pausedFor(class orchestrator.Class) time.Duration {

@@ -47,6 +47,9 @@ type Config struct {
 	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
 
 	Logger *slog.Logger // nil discards
+	// Wall tells what the wall clock shows; time.Now if nil. It is for tests,
+	// which set it.
+	Wall func() time.Time
 	// Reached, where it is set, is told of each Point that a request comes by:
 	// it is the index-th of so many deliveries that are there together. It is
 	// for tests, which end the process there.
@@ -69,6 +72,9 @@ func (c Config) withDefaults() Config {
 	if c.Worker == "" {
 		host, _ := os.Hostname()
 		c.Worker = host + "-" + strconv.Itoa(os.Getpid()) + "-" + nuid.Next()[:6]
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
