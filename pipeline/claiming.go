@@ -3,8 +3,6 @@ package pipeline
 import (
 	"context"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // maxClaimRounds is how often one delivery may find the ledger changed under
@@ -148,32 +146,56 @@ func (r *runner) meetSettled(d *delivery, hash string, sequence uint64) {
 	}
 }
 
-// confirmTakeovers asks the leader whether a key taken over from a dead claim
-// has its outcome already: its worker may have died after publishing it, and
-// a replica may not know yet.
+// confirmTakeovers looks whether a key taken over from a dead claim has its
+// outcome already: its worker may have died after publishing it. Nobody can
+// publish one under that claim any more, so what is not there now never will be.
 func (r *runner) confirmTakeovers(ctx context.Context, lane Lane, batch []*delivery) {
-	var group errgroup.Group
-	group.SetLimit(16)
+	var open []*delivery
 	for _, d := range batch {
-		if d.prior == nil || d.prior.State == claimFree {
-			d.doubtful = d.doubtful || d.prior == nil && r.olderThanLedger(d)
+		if d.prior != nil && d.prior.State != claimFree {
+			open = append(open, d)
 			continue
 		}
-		group.Go(func() error {
-			o, err := r.ledger.finalOutcome(ctx, lane, d.key)
-			switch {
-			case err != nil:
-				r.log.Warn("ledger's leader not reached", "error", err)
-				d.later(r.cfg.Hold + r.cfg.Settle)
-			case o != nil && o.Generation >= d.claim.Generation:
-				r.meetSettled(d, o.PayloadHash, o.RequestSequence)
-			}
-			return nil
-		})
+		d.doubtful = d.doubtful || d.prior == nil && r.olderThanLedger(d)
 	}
-	_ = group.Wait() // each delivery carries its own verdict
+	for pause := 10 * time.Millisecond; len(open) > 0; pause *= 2 {
+		open = r.confirm(ctx, lane, open)
+		if len(open) > 0 && (pause > time.Second || sleep(ctx, pause) != nil) {
+			break
+		}
+	}
+	for _, d := range open {
+		d.later(r.cfg.Hold + r.cfg.Settle)
+	}
 	confirmed, _ := split(batch, func(d *delivery) bool { return d.prior != nil && d.verdict == nil })
 	r.reach.all(PointConfirmed, len(confirmed))
+}
+
+// confirm reads the keys and gives the deliveries of which it cannot tell. An
+// answer is only believed if it has our own claim: whoever gave it then has
+// everything that was stored before, where even the stream's leader may be one
+// that has been deposed and does not know.
+func (r *runner) confirm(ctx context.Context, lane Lane, batch []*delivery) (open []*delivery) {
+	keys := make([]string, len(batch))
+	for i, d := range batch {
+		keys[i] = d.key
+	}
+	states, err := r.ledger.read(ctx, lane, keys)
+	if err != nil {
+		r.log.Warn("takeover not confirmed", "error", err)
+		return batch
+	}
+	for _, d := range batch {
+		switch s := states[d.key]; {
+		case s.claim == nil || s.claim.revision < d.claim.revision:
+			open = append(open, d) // from a replica that is behind
+		case s.claim.revision > d.claim.revision:
+			d.later(time.Second) // we have been replaced
+		case s.outcome != nil && s.outcome.Generation >= d.claim.Generation:
+			r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence)
+		}
+	}
+	return open
 }
 
 // olderThanLedger reports whether a request without a claim is so old that

@@ -52,8 +52,9 @@
 // at; an outcome is written on condition that the claim it was learnt under
 // still stands. So whoever has been replaced can write nothing any more, and
 // there is one outcome, whoever writes it. Absence is only believed of a write
-// that succeeded, or of the stream's leader: a direct get may come from a
-// replica that is behind.
+// that succeeded, or of an answer that has what was written just before it: any
+// other read may come from a replica that is behind, or from a leader that has
+// been deposed and does not know.
 //
 // Nothing is concluded from how often JetStream has delivered a request: after
 // a crash of the server, a message that had been delivered comes back as new.

@@ -16,7 +16,7 @@ const (
 	PointClaimed        Point = "claimed"         // the claim is stored, nothing is called
 	PointLedgerRead     Point = "ledger-read"     // the key is in the ledger; what stands there was read
 	PointTakenOver      Point = "taken-over"      // a claim stands in place of a dead or free one
-	PointConfirmed      Point = "confirmed"       // and the leader has no outcome of the key
+	PointConfirmed      Point = "confirmed"       // and the key has no outcome from before
 	PointLookedUp       Point = "looked-up"       // Orchestrator has told what it holds of a request in doubt
 	PointCalling        Point = "calling"         // all is ready for the call
 	PointAnswered       Point = "answered"        // the call has ended, whatever its answer

@@ -81,8 +81,8 @@ func (l *ledger) readSubjects(ctx context.Context, subjects []string, each func(
 	return nil
 }
 
-// lastFromLeader gives the last message on a subject, which may have
-// wildcards, as the stream's leader has it. It is what "absent" rests on.
+// lastFromLeader gives the last message on a subject as the stream's leader
+// has it. The subject may have wildcards, which a direct get cannot take.
 func (l *ledger) lastFromLeader(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
 	defer cancel()
@@ -116,19 +116,6 @@ func (l *ledger) lastFromLeader(ctx context.Context, subject string) (*jetstream
 	}
 	m := answer.Message
 	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Data: m.Data, Time: m.Time}, nil
-}
-
-// finalOutcome is the key's final outcome as the leader has it, nil for none.
-func (l *ledger) finalOutcome(ctx context.Context, lane Lane, key string) (*Outcome, error) {
-	m, err := l.lastFromLeader(ctx, l.topology.OutcomeSubject(lane, key, StageFinal))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil //nolint:nilnil // no outcome is an answer
-	}
-	if err != nil {
-		return nil, err
-	}
-	o, err := DecodeOutcome(m.Data)
-	return &o, err
 }
 
 func (l *ledger) apiSubject(api string) string {
