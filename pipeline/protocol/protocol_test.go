@@ -1,0 +1,73 @@
+package protocol_test
+
+import (
+	"strings"
+	"testing"
+
+	"waybill/pipeline/protocol"
+)
+
+// everything that may happen to one key, in each kind of lane.
+func variants() []protocol.Variant {
+	all := protocol.Variant{Keys: 1, Expires: true, Forgets: true, Delays: true}
+	unique, completed := all, all
+	unique.Unique, completed.Completed = true, true
+	return []protocol.Variant{all, unique, completed}
+}
+
+func TestProtocolKeepsThePromise(t *testing.T) {
+	t.Parallel()
+	two := []protocol.Variant{{Keys: 2}, {Keys: 2, Completed: true}}
+	if testing.Short() || raceEnabled {
+		two = nil // millions of states
+	}
+	for _, v := range append(variants(), two...) {
+		r := protocol.Search(v)
+		t.Logf("%+v: %v", v, r)
+		if !r.Held() {
+			t.Errorf("%+v breaks the promise", v)
+		}
+	}
+}
+
+// No rule is there for nothing: without it the promise is broken in the way
+// named, and the search finds how.
+func TestEveryBreachIsFound(t *testing.T) {
+	t.Parallel()
+	const twice, contradicted, repeated, lost, stuck = "2 effects", "is refused, and was done", "second final outcome", "has no outcome", "nothing leads to an end"
+	want := map[protocol.Breach]string{
+		protocol.AckFirst:         lost,
+		protocol.NoClaim:          twice,
+		protocol.CountDeliveries:  twice,
+		protocol.LateCall:         "is called, and has its outcome",
+		protocol.NoSettleTime:     twice,
+		protocol.DoubtIsFailure:   twice,
+		protocol.HastyAbsence:     twice,
+		protocol.NoLookUp:         twice,
+		protocol.BlindTakeover:    twice,
+		protocol.StaleConfirm:     repeated,
+		protocol.LooseOutcome:     repeated,
+		protocol.LooseRelease:     "is called, and has its outcome",
+		protocol.RefuseUnseen:     contradicted,
+		protocol.ClaimsFirst:      repeated,
+		protocol.OldIsNew:         twice,
+		protocol.TrackingApart:    repeated,
+		protocol.DropWhatIsPaused: lost,
+		protocol.NoTakeover:       stuck,
+	}
+	for _, breach := range protocol.Breaches() {
+		t.Run(string(breach), func(t *testing.T) {
+			t.Parallel()
+			found := false
+			for _, v := range variants() {
+				v.Breach = breach
+				r := protocol.Search(v)
+				t.Logf("unique %v, completed %v: %v", v.Unique, v.Completed, r)
+				found = found || strings.Contains(r.Broken, want[breach])
+			}
+			if !found || want[breach] == "" {
+				t.Errorf("no variant is broken by %q as expected: %q", breach, want[breach])
+			}
+		})
+	}
+}
