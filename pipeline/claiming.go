@@ -152,11 +152,10 @@ func (r *runner) meetSettled(d *delivery, hash string, sequence uint64) {
 func (r *runner) confirmTakeovers(ctx context.Context, lane Lane, batch []*delivery) {
 	var open []*delivery
 	for _, d := range batch {
+		d.doubtful = d.doubtful || r.olderThanLedger(d)
 		if d.prior != nil && d.prior.State != claimFree {
 			open = append(open, d)
-			continue
 		}
-		d.doubtful = d.doubtful || d.prior == nil && r.olderThanLedger(d)
 	}
 	for pause := 10 * time.Millisecond; len(open) > 0; pause *= 2 {
 		open = r.confirm(ctx, lane, open)
@@ -198,8 +197,9 @@ func (r *runner) confirm(ctx context.Context, lane Lane, batch []*delivery) (ope
 	return open
 }
 
-// olderThanLedger reports whether a request without a claim is so old that
-// the ledger may have forgotten what became of it.
+// olderThanLedger reports whether a request is so old that the ledger may have
+// forgotten what became of it, and what its claim says is only what happened
+// since.
 func (r *runner) olderThanLedger(d *delivery) bool {
 	return r.clock.now().Sub(d.publishedAt) > r.cfg.Topology.Retention-24*time.Hour
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"waybill/orchestrator"
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
 )
@@ -65,6 +66,45 @@ func TestWorkerDiesInTheCall(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A request that is older than what the ledger remembers may have been carried
+// out. That its time has passed, and that the first worker to see it again dies
+// before it has looked, does not make it a request of which nothing was done.
+func TestOlderThanTheLedger(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		old := item("old", 1)
+		old.NotAfter = time.Now().Add(time.Hour)
+		r.publish(plainItems, old)
+		cfg := r.config()
+		folder, err := cfg.Tenants[0].Client.Folder(t.Context(), cfg.Tenants[0].DefaultFolder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := orchestrator.QueueItemData{Name: plainItems.Name, Reference: "old", Priority: "Normal", SpecificContent: json.RawMessage(`{"Amount":1}`)}
+		if _, err := cfg.Tenants[0].Client.AddQueueItem(t.Context(), folder, done); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(25 * time.Hour)
+		cfg.Topology.Retention = 48 * time.Hour
+		claimed := make(chan struct{})
+		cfg.Reached = func(p pipeline.Point, _, _ int) {
+			if p == pipeline.PointClaimed {
+				cfg.JetStream.Conn().Close()
+				close(claimed)
+			}
+		}
+		stop := r.start(cfg)
+		<-claimed
+		stop()
+		second := r.config()
+		second.Topology.Retention = 48 * time.Hour
+		r.start(second)
+		if o := r.final(plainItems, "old"); o.Status != pipeline.StatusAccepted || o.DecidedBy != pipeline.ByLookup {
+			t.Errorf("got %s by %s, want it found by look-up", o.Status, o.DecidedBy)
+		}
+	})
 }
 
 // What Orchestrator cannot filter by is found by listing.
