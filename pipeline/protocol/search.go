@@ -34,19 +34,19 @@ func (r Result) String() string {
 type search struct {
 	stepper
 	states []state
-	seen   map[packed]int32
-	from   []int32
+	seen   map[packed]int
+	from   []int
 	by     []label
-	back   [][]int32 // by state: from where it is reached
+	back   [][]int // by state: from where it is reached
 	Result
 }
 
 // Search visits every state of a variant, the nearest first.
 func Search(v Variant) Result {
-	s := &search{stepper: stepper{Variant: v}, seen: make(map[packed]int32)}
+	s := &search{stepper: stepper{Variant: v}, seen: make(map[packed]int)}
 	s.add(begin(), -1, label{})
 	for i := 0; i < len(s.states) && s.Held(); i++ {
-		s.expand(int32(i))
+		s.expand(i)
 	}
 	if s.Held() {
 		s.findTraps()
@@ -55,18 +55,18 @@ func Search(v Variant) Result {
 	return s.Result
 }
 
-func (s *search) add(st state, from int32, by label) int32 {
+func (s *search) add(st state, from int, by label) int {
 	st, p := st.canonical(s.Keys)
 	if i, there := s.seen[p]; there {
 		return i
 	}
-	i := int32(len(s.states))
+	i := len(s.states)
 	s.seen[p] = i
 	s.states, s.from, s.by, s.back = append(s.states, st), append(s.from, from), append(s.by, by), append(s.back, nil)
 	return i
 }
 
-func (s *search) expand(i int32) {
+func (s *search) expand(i int) {
 	for _, next := range s.all(s.states[i]) {
 		s.Steps++
 		to := s.add(next.to, i, next.label)
@@ -82,11 +82,11 @@ func (s *search) expand(i int32) {
 // findTraps finds a state from which no way leads to where all is settled.
 func (s *search) findTraps() {
 	reached := make([]bool, len(s.states))
-	var todo []int32
+	var todo []int
 	for i := range s.states {
 		if s.states[i].settledAll(s.Keys) {
 			reached[i] = true
-			todo = append(todo, int32(i))
+			todo = append(todo, i)
 		}
 	}
 	for len(todo) > 0 {
@@ -101,11 +101,11 @@ func (s *search) findTraps() {
 	}
 	if trap := slices.Index(reached, false); trap >= 0 {
 		s.Broken = "nothing leads to an end any more:\n" + s.states[trap].String()
-		s.Way = s.way(int32(trap))
+		s.Way = s.way(trap)
 	}
 }
 
-func (s *search) way(to int32) []string {
+func (s *search) way(to int) []string {
 	var way []string
 	for i := to; i > 0; i = s.from[i] {
 		way = append(way, s.by[i].String())

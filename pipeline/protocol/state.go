@@ -48,7 +48,7 @@ type entry struct {
 	claim    claim
 	phase    phase
 	called   bool // the claim says that a call may have been made
-	owner    int8 // the worker that wrote the claim and still goes by it
+	owner    int  // the worker that wrote the claim and still goes by it
 	outcome  outcome
 	news     bool  // of acceptance, where the end is awaited
 	acked    bool  // the request is acknowledged
@@ -125,11 +125,11 @@ func begin() state {
 }
 
 // holds tells whether a worker's claim still stands.
-func (s *state) holds(w, k int) bool { return s.keys[k].owner == int8(w) && s.keys[k].claim == held }
+func (s *state) holds(w, k int) bool { return s.keys[k].owner == w && s.keys[k].claim == held }
 
 // leave ends a worker's work on a request.
 func (s *state) leave(w, k int) {
-	if s.keys[k].owner == int8(w) {
+	if s.keys[k].owner == w {
 		s.keys[k].owner = nobody
 	}
 	s.slots[w][k] = slot{}

@@ -9,11 +9,11 @@ import (
 // label says in words what a step does: by the worker W, to the key K.
 type label struct {
 	text string
-	w, k int8
+	w, k int
 }
 
 func (l label) String() string {
-	return strings.NewReplacer("W", strconv.Itoa(int(l.w)), "K", strconv.Itoa(int(l.k))).Replace(l.text)
+	return strings.NewReplacer("W", strconv.Itoa(l.w), "K", strconv.Itoa(l.k)).Replace(l.text)
 }
 
 // step is one way on from a state.
@@ -39,7 +39,7 @@ func (st *stepper) do(text string, w, k int, change func(s *state) (broken strin
 		broken = next.broken()
 	}
 	next.forgetWhatIsOver()
-	st.steps = append(st.steps, step{label{text, int8(w), int8(k)}, next, broken})
+	st.steps = append(st.steps, step{label{text, w, k}, next, broken})
 }
 
 // all gives every way on from a state, until the next call.
@@ -201,7 +201,7 @@ func (st *stepper) takeOn(w, k int, as slot) {
 // condition of that can no longer be stored.
 func (s *state) hold(w, k int) {
 	e := &s.keys[k]
-	e.claim, e.phase, e.owner = held, alive, int8(w)
+	e.claim, e.phase, e.owner = held, alive, w
 	e.called = e.called || !e.late
 	e.delayed = nothing
 }
@@ -212,7 +212,7 @@ func (st *stepper) confirm(w, k int) {
 	goOn := func(s *state) string {
 		sl := &s.slots[w][k]
 		sl.place = ready
-		if sl.before && !(s.keys[k].late && st.Breach == RefuseUnseen) {
+		if sl.before && (!s.keys[k].late || st.Breach != RefuseUnseen) {
 			sl.place = doubtful
 		}
 		return ""
@@ -327,13 +327,12 @@ func (st *stepper) answer(w int) {
 	}
 	if complete {
 		st.do("worker W is answered", w, 0, func(s *state) string {
-			return st.eachWaiting(s, w, func(k int, sl *slot) {
-				switch {
-				case sl.call == failed:
+			return st.eachWaiting(s, w, func(_ int, sl *slot) {
+				if sl.call == failed {
 					sl.decide(refused)
-				default: // done, or a duplicate that a look-up finds to be its own
-					sl.decide(accepted)
+					return
 				}
+				sl.decide(accepted) // done, or a duplicate that a look-up finds to be its own
 			})
 		})
 	}
@@ -459,7 +458,7 @@ func (st *stepper) release(w, k int) {
 	st.do("worker W gives K back", w, k, func(s *state) string {
 		s.keys[k].giveBack(before)
 		s.leave(w, k)
-		if st.Breach == DropWhatIsPaused {
+		if st.Breach == AckPaused {
 			s.keys[k].acked = true
 		}
 		return ""

@@ -8,23 +8,16 @@ type packed [maxKeys + workers*maxKeys]uint32
 func (s *state) pack() packed {
 	var p packed
 	for k, e := range s.keys {
-		p[k] = bits(uint32(e.claim), 3, uint32(e.phase), 2, bit(e.called), 1, uint32(e.owner+1), 2, uint32(e.outcome), 2, bit(e.news), 1, bit(e.acked), 1,
-			uint32(e.effects), 2, uint32(e.flying), 2, bit(e.late), 1, bit(e.forgot), 1, uint32(e.delayed), 3, bit(e.reverted), 1)
+		p[k] = uint32(e.claim)<<20 | uint32(e.phase)<<18 | bit(e.owner == 0)<<17 | bit(e.owner == 1)<<16 |
+			uint32(e.outcome)<<14 | uint32(e.effects)<<12 | uint32(e.flying)<<10 | uint32(e.delayed)<<6 |
+			bit(e.called)<<5 | bit(e.news)<<4 | bit(e.acked)<<3 | bit(e.late)<<2 | bit(e.forgot)<<1 | bit(e.reverted)
 		for w := range s.slots {
 			sl := s.slots[w][k]
-			p[maxKeys+w*maxKeys+k] = bits(uint32(sl.place), 4, uint32(sl.call), 3, uint32(sl.outcome), 2, bit(sl.before), 1, bit(sl.looked), 1, bit(sl.confirm), 1, bit(sl.acked), 1)
+			p[maxKeys+w*maxKeys+k] = uint32(sl.place)<<12 | uint32(sl.call)<<8 | uint32(sl.outcome)<<4 |
+				bit(sl.before)<<3 | bit(sl.looked)<<2 | bit(sl.confirm)<<1 | bit(sl.acked)
 		}
 	}
 	return p
-}
-
-// bits joins values, each followed by how many bits it has.
-func bits(values ...uint32) uint32 {
-	var all uint32
-	for i := 0; i < len(values); i += 2 {
-		all = all<<values[i+1] | values[i]
-	}
-	return all
 }
 
 func bit(b bool) uint32 {
