@@ -54,6 +54,18 @@ func (st *stepper) all(from state) []step {
 	return st.steps
 }
 
+// alone is what a worker does next with one request, by the place it is at. The
+// requests it has called, or is about to, it deals with together.
+var alone = [...]func(st *stepper, w, k int){
+	pulled:     (*stepper).claim,
+	claimed:    (*stepper).confirm,
+	doubtful:   (*stepper).lookUp,
+	decided:    (*stepper).store,
+	releasing:  (*stepper).release,
+	telling:    (*stepper).acknowledge,
+	trackingTo: (*stepper).track,
+}
+
 // worker gives what a worker may do next, and that it may die.
 func (st *stepper) worker(w int) {
 	at := st.from.next(w)
@@ -67,36 +79,17 @@ func (st *stepper) worker(w int) {
 		}
 		return ""
 	})
-	if at == ready {
+	switch at {
+	case ready:
 		st.call(w)
-		return
-	}
-	if at == waiting {
+	case waiting:
 		st.answer(w)
-		return
-	}
-	for k := range st.Keys {
-		if st.from.slots[w][k].place != at {
-			continue
+	default:
+		for k := range st.Keys {
+			if st.from.slots[w][k].place == at {
+				alone[at](st, w, k)
+			}
 		}
-		switch at {
-		case pulled:
-			st.claim(w, k)
-		case claimed:
-			st.confirm(w, k)
-		case doubtful:
-			st.lookUp(w, k)
-		case decided:
-			st.store(w, k)
-		case releasing:
-			st.release(w, k)
-		case telling:
-			st.acknowledge(w, k)
-		case trackingTo:
-			st.track(w, k)
-		case out, ready, waiting: // handled above
-		}
-		return
 	}
 }
 
