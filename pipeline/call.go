@@ -109,7 +109,7 @@ func (r *runner) addInBulk(ctx context.Context, t target, batch []*delivery) {
 	for _, d := range batch {
 		request.QueueItems = append(request.QueueItems, d.payload.item)
 	}
-	callCtx, cancel := r.callTime(ctx)
+	callCtx, cancel := r.callTime(ctx, batch)
 	answer, err := r.tenant.Client.BulkAddQueueItems(callCtx, t.folder, request)
 	cancel()
 	r.answered(ctx, batch, err)
@@ -174,7 +174,7 @@ func (r *runner) addItem(ctx context.Context, t target, d *delivery) {
 	if len(r.ready(ctx, t, []*delivery{d})) == 0 {
 		return
 	}
-	callCtx, cancel := r.callTime(ctx)
+	callCtx, cancel := r.callTime(ctx, []*delivery{d})
 	item, err := r.tenant.Client.AddQueueItem(callCtx, t.folder, d.payload.item)
 	cancel()
 	r.answered(ctx, []*delivery{d}, err)
@@ -202,7 +202,7 @@ func (r *runner) startJob(ctx context.Context, t target, d *delivery) {
 	if info.Strategy == "Specific" {
 		info.JobsCount = 0 // the robots named are the count
 	}
-	callCtx, cancel := r.callTime(ctx)
+	callCtx, cancel := r.callTime(ctx, []*delivery{d})
 	jobs, err := r.tenant.Client.StartJobs(callCtx, t.folder, info)
 	cancel()
 	r.answered(ctx, []*delivery{d}, err)
@@ -234,8 +234,17 @@ func batchExecutionKey(lane Lane, key string, generation int) string {
 	return uuid.NewSHA1(batchExecutionKeys, []byte(name)).String()
 }
 
-func (r *runner) callTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("no answer within %s", r.cfg.CallTimeout))
+// callTime bounds a call by the time it may take and by the claims it is made
+// under, whichever is over first: a worker that stood still since it looked at
+// its claims must not send it any more.
+func (r *runner) callTime(ctx context.Context, batch []*delivery) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(r.cfg.CallTimeout)
+	for _, d := range batch {
+		if over := d.heldSince.mono.Add(d.claim.Hold - callMargin); over.Before(end) {
+			end = over
+		}
+	}
+	return context.WithDeadlineCause(ctx, end, fmt.Errorf("no answer within %s", r.cfg.CallTimeout))
 }
 
 // answered learns of the tenant from the end of a call that may take effect.

@@ -107,6 +107,27 @@ func TestOlderThanTheLedger(t *testing.T) {
 	})
 }
 
+// An effect may come as late as the settle time after the claim has ended: until
+// then nobody concludes that there is none.
+func TestLateEffects(t *testing.T) {
+	t.Parallel()
+	late := simulator.Faults{Rate: 0.5, Kinds: []simulator.FaultKind{simulator.Late}, LateBy: 70 * time.Second}
+	inBubble(t, simulator.Config{Seed: 3, Faults: late}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		queued, started := items(20), someJobs(20)
+		for i := range queued {
+			r.publish(plainItems, queued[i])
+			r.publish(jobs, started[i])
+			time.Sleep(time.Second)
+		}
+		r.await(plainItems, time.Hour, queued...)
+		r.await(jobs, time.Hour, started...)
+		time.Sleep(5 * time.Minute) // whatever is still to come has come
+		r.checkOnce(plainItems, queued)
+		r.checkOnce(jobs, started)
+	})
+}
+
 // What Orchestrator cannot filter by is found by listing.
 func TestLookUpWithoutFilters(t *testing.T) {
 	t.Parallel()

@@ -293,6 +293,31 @@ func TestTwoWorkersWithRepeats(t *testing.T) {
 	})
 }
 
+// A request is recognised for as long as the ledger's retention says, far beyond
+// any duplicate window of JetStream's.
+func TestRepeatedWeeksLater(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		start := func() (stop func()) {
+			cfg := r.config()
+			cfg.Topology.Retention = 15 * 24 * time.Hour
+			return r.start(cfg)
+		}
+		stop := start()
+		queued := items(3)
+		r.publish(plainItems, queued...)
+		r.await(plainItems, time.Hour, queued...)
+		stop()
+		time.Sleep(14 * 24 * time.Hour)
+		stop = start()
+		r.publish(plainItems, queued...)
+		time.Sleep(time.Minute)
+		stop()
+		r.settled()
+		r.checkOnce(plainItems, queued)
+	})
+}
+
 // Two spellings of one queue are one scope: the same key is the same request.
 func TestSpellingsOfOneQueue(t *testing.T) {
 	t.Parallel()
