@@ -70,7 +70,20 @@ func (c control) binding(ctx context.Context, lane Lane) (binding, error) {
 		}
 		return b, err
 	}
-	return b, nil
+	return b, b.check(lane)
+}
+
+// check refuses a record that cannot be the lane's: claims would be written on
+// subjects that nobody reads, or that are another lane's.
+func (b binding) check(lane Lane) error {
+	err := b.Lane.Validate()
+	if err == nil && (b.Lane.Tenant != lane.Tenant || b.Lane.Kind != lane.Kind) {
+		err = errors.New("it is one of another tenant, or of the other kind")
+	}
+	if err != nil {
+		return fmt.Errorf("lane %s is bound to %s: %w; delete the key %s of the control bucket and start the worker again", lane, b.Lane, err, bindingKey(lane))
+	}
+	return nil
 }
 
 // bind records what a lane means, or gives what was recorded before.
@@ -121,6 +134,12 @@ type leased struct {
 	Until  time.Time `json:"until"` // by the server's clock
 }
 
+// keepsOut reports whether a task is another worker's. A lease of twice the
+// life that leases have is a broken record, and would keep everybody out.
+func (l leased) keepsOut(worker string, life time.Duration, now time.Time) bool {
+	return l.Worker != worker && now.Before(l.Until) && l.Until.Sub(now) <= 2*life
+}
+
 // lease takes or renews the lease on a task. It is to spare double work; what
 // is done under it must do no harm when done twice.
 func (c control) lease(ctx context.Context, task, worker string, life time.Duration, now time.Time) (bool, error) {
@@ -130,7 +149,7 @@ func (c control) lease(ctx context.Context, task, worker string, life time.Durat
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, err
 	}
-	if current.Worker != worker && now.Before(current.Until) {
+	if current.keepsOut(worker, life, now) {
 		return false, nil
 	}
 	data, err := json.Marshal(leased{Worker: worker, Until: now.Add(life)})

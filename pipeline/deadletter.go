@@ -71,10 +71,11 @@ func (r *runner) deadLetter(lane Lane, d *delivery) *nats.Msg {
 }
 
 // copyHeaders copies a request's own headers and gives their size. Those of
-// NATS were for the stream it stood in.
+// NATS were for the stream it stood in; those named like ours, in whatever
+// letters, would be read in place of what we say.
 func copyHeaders(to, from nats.Header) (size int) {
 	for name, values := range from {
-		if strings.HasPrefix(strings.ToLower(name), "nats-") {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "waybill-") {
 			continue
 		}
 		to[name] = values

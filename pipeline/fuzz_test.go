@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +14,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/orchestrator"
 )
 
 // What comes from outside is read by these; none of them may panic, and what
@@ -283,4 +289,186 @@ func FuzzControlKey(f *testing.F) {
 			t.Fatalf("%q and %q have one key in either order", a, b)
 		}
 	})
+}
+
+// entry is a record of the control bucket as a worker reads it.
+type entry struct {
+	jetstream.KeyValueEntry
+	key   string
+	value []byte
+}
+
+func (e entry) Key() string   { return e.key }
+func (e entry) Value() []byte { return e.value }
+
+// FuzzControlRecord: no record in the bucket, whoever wrote it, stops a worker
+// for longer than a worker would.
+func FuzzControlRecord(f *testing.F) {
+	for _, record := range []string{
+		`{"until":"2026-11-22T08:01:00Z","reason":"transient"}`, `{"until":"9999-12-31T23:59:59Z"}`, `{"until":"0000-01-01T00:00:00+23:59"}`,
+		`{"worker":"w","until":"2026-11-22T08:00:10Z"}`, `{"worker":"","until":"9999-12-31T23:59:59.999999999-23:59"}`,
+		`{"lane":{"Tenant":"Default","Folder":"Finance/Invoices","Kind":"item","Name":"Invoices 2026"},"folderKey":"k","boundAt":"2026-11-22T08:00:00Z"}`,
+		`{"lane":{"Tenant":"Default","Folder":"","Kind":"items","Name":"\u0000"}}`, `{"lane":{"Tenant":"T","Folder":"F","Kind":"job","Name":"N"}}`,
+		`{}`, `null`, `[]`, `7`, ``, `{"until":7}`,
+	} {
+		f.Add([]byte(record))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		checkPauseRecord(t, data, now)
+		checkLeaseRecord(t, data, now)
+		checkWatermark(t, data, now)
+		checkBinding(t, data)
+	})
+}
+
+func checkPauseRecord(t *testing.T, data []byte, now time.Time) {
+	t.Helper()
+	clock := &serverClock{}
+	clock.observe(now)
+	tenant := newTenant(Tenant{Name: "Default"}, slog.New(slog.DiscardHandler), control{}, clock)
+	tenant.adopt(entry{key: controlKey("throttle", "Default", orchestrator.Writes.String()), value: data})
+	tenant.adopt(entry{key: controlKey("throttle", "Default", "later"), value: data})
+	if wait := tenant.pausedFor(orchestrator.Writes); wait > maxRetryAfter {
+		t.Fatalf("calls are paused for %s: %s", wait, data)
+	}
+	if wait := tenant.pausedFor(orchestrator.Reads); wait > 0 {
+		t.Fatalf("a pause of writes holds up reads for %s: %s", wait, data)
+	}
+}
+
+func checkLeaseRecord(t *testing.T, data []byte, now time.Time) {
+	t.Helper()
+	var l leased
+	if decodeEntry(entry{value: data}, &l) != nil {
+		return
+	}
+	const life = time.Minute
+	if l.keepsOut("other", life, now) && l.keepsOut("another", life, now.Add(2*life)) {
+		t.Fatalf("a lease keeps everybody out for longer than leases last: %s", data)
+	}
+	if l.keepsOut(l.Worker, life, now) {
+		t.Fatalf("a lease keeps its own worker out: %s", data)
+	}
+}
+
+func checkWatermark(t *testing.T, data []byte, now time.Time) {
+	t.Helper()
+	var m watermark
+	if decodeEntry(entry{value: data}, &m) != nil {
+		return
+	}
+	m = m.believable(now)
+	if m != m.believable(now) || m.Until.After(now) {
+		t.Fatalf("a mark at %s is believed: %s", m.Until, data)
+	}
+	filter := orchestrator.Ge("EndTime", m.Until.Add(-sweepOverlap))
+	if _, err := time.Parse(time.RFC3339, strings.TrimPrefix(filter, "EndTime ge ")); err != nil {
+		t.Fatalf("a mark makes a filter that is none: %s", filter)
+	}
+}
+
+func checkBinding(t *testing.T, data []byte) {
+	t.Helper()
+	var b binding
+	if decodeEntry(entry{value: data}, &b) != nil || b.check(typicalLane) != nil {
+		return
+	}
+	if got, err := parseScope(b.Lane.scope()); err != nil || got != b.Lane {
+		t.Fatalf("a lane is bound to one that makes no subject: %+v, read back as %+v: %v", b.Lane, got, err)
+	}
+}
+
+// received is a request as JetStream hands it over.
+type received struct {
+	jetstream.Msg
+	header nats.Header
+	data   []byte
+}
+
+func (m received) Data() []byte         { return m.data }
+func (m received) Headers() nats.Header { return m.header }
+func (m received) Subject() string      { return Topology{}.withDefaults().RequestSubject(typicalLane) }
+
+func (m received) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: 7}, Timestamp: typicalClaim.PublishedAt}, nil
+}
+
+// unconnected is a connection that has not heard of the server's limits.
+type unconnected struct{ jetstream.JetStream }
+
+func (unconnected) Conn() *nats.Conn { return &nats.Conn{} }
+
+// FuzzDeadLetter: whatever headers and body a request came with, its dead
+// letter can be stored and read, and says of itself only what we say.
+func FuzzDeadLetter(f *testing.F) {
+	for _, header := range []string{
+		"", "Waybill-Key: k\r\n", "waybill-reason: none\r\nWaybill-Reason: a\r\nWaybill-Reason: b\r\n", "Nats-Msg-Id: 1\r\nnats-TTL: 1s\r\n",
+		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1\r\n", "A: \xff\x00\r\n", "a b: c\r\n", "Waybill-Key: \u00a0k\r\n",
+		"A: " + strings.Repeat("x", maxForeignHeaders) + "\r\n", "traceparent: " + strings.Repeat("0", 600) + "\r\n",
+	} {
+		f.Add(header, []byte(`{"key":"k","item":7}`))
+		f.Add(header, []byte("{\"key\":\"\xff\r\nWaybill-Reason: x\"}"))
+	}
+	r := &runner{Worker: &Worker{js: unconnected{}, cfg: Config{Worker: "w"}.withDefaults()}}
+	f.Fuzz(func(t *testing.T, header string, body []byte) {
+		h, err := nats.DecodeHeadersMsg([]byte("NATS/1.0\r\n" + header + "\r\n"))
+		if err != nil {
+			return
+		}
+		d, err := newDelivery(received{header: h, data: body}, typicalLane, nil, typicalClaim.FirstDeliveredAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.buried(reasonKeyConflict)
+		if d.fault != nil {
+			d.refused(d.invalidOutcome(typicalLane, typicalClaim.PublishedAt), reasonInvalid)
+		}
+		letter := r.deadLetter(typicalLane, d)
+		if !bytes.Equal(letter.Data, body) {
+			t.Fatalf("the body is another: %q, was %q", letter.Data, body)
+		}
+		checkLetterHeaders(t, throughWire(t, letter.Header), d)
+		for name, values := range throughWire(t, traceOf(h)) {
+			if len(values) != 1 || len(values[0]) > traceHeaders[name] {
+				t.Fatalf("an outcome inherits %s: %q", name, values)
+			}
+		}
+	})
+}
+
+// throughWire writes headers as a client sends them, and reads them again.
+func throughWire(t *testing.T, header nats.Header) nats.Header {
+	t.Helper()
+	var b bytes.Buffer
+	b.WriteString("NATS/1.0\r\n")
+	if err := http.Header(header).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\r\n")
+	if b.Len() > deadLetterRoom {
+		t.Fatalf("headers of %d bytes", b.Len())
+	}
+	got, err := nats.DecodeHeadersMsg(b.Bytes())
+	if err != nil {
+		t.Fatalf("headers that cannot be read: %v\n%q", err, b.Bytes())
+	}
+	return got
+}
+
+func checkLetterHeaders(t *testing.T, got nats.Header, d *delivery) {
+	t.Helper()
+	for name, want := range map[string]string{
+		nats.MsgIdHdr: "7/" + d.verdict.deadLetter, HeaderKey: d.key, HeaderReason: d.verdict.deadLetter, HeaderError: strings.TrimSpace(oneLine(d.why())),
+		HeaderGeneration: "0", HeaderAttempts: "0", HeaderRequestSubject: d.msg.Subject(), HeaderRequestSequence: "7", HeaderWorker: "w",
+	} {
+		if values := got[name]; len(values) != 1 || values[0] != want {
+			t.Fatalf("%s is %q, want %q", name, values, want)
+		}
+		for other := range got {
+			if other != name && strings.EqualFold(other, name) {
+				t.Fatalf("%s stands beside %s", other, name)
+			}
+		}
+	}
 }

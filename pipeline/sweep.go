@@ -111,14 +111,30 @@ type watermark struct {
 	Until time.Time `json:"until"`
 }
 
+// believable gives the mark, or the nearest one that a sweep can have left:
+// behind one that lies ahead nothing would be found for as long, and the years
+// before there were computers make no date of a filter.
+func (m watermark) believable(now time.Time) watermark {
+	first := time.Unix(0, 0).UTC()
+	switch {
+	case m.Until.Before(first):
+		m.Until = first
+	case m.Until.After(now):
+		m.Until = now
+	}
+	return m
+}
+
 func (w *Worker) sweepLane(ctx context.Context, t *tenant, lane Lane) error {
 	key := controlKey("watermarks", lane.Tenant, lane.Folder, lane.Kind.token(), lane.Name)
+	now := t.clock.now().Add(t.skew())
 	var mark watermark
 	if _, err := w.control.get(ctx, key, &mark); errors.Is(err, jetstream.ErrKeyNotFound) {
-		mark.Until = t.clock.now().Add(t.skew())
+		mark.Until = now
 	} else if err != nil {
 		return err
 	}
+	mark = mark.believable(now)
 	ends, until, err := w.listEnds(ctx, t, lane, mark.Until.Add(-sweepOverlap))
 	t.observe(ctx, orchestrator.ListReads, err)
 	if err != nil {

@@ -214,6 +214,12 @@ type throttled struct {
 	Reason string    `json:"reason"`
 }
 
+// lasts is for how long calls are still paused: never longer than any worker
+// pauses them, whatever stands in the record.
+func (r throttled) lasts(now time.Time) time.Duration {
+	return min(r.Until.Sub(now), maxRetryAfter)
+}
+
 // pause stops a class of calls, here and in the other workers, for as long as
 // Orchestrator says or, where it does not, for longer each time.
 func (t *tenant) pause(ctx context.Context, class orchestrator.Class, e *orchestrator.Error, most time.Duration) {
@@ -281,7 +287,7 @@ func (t *tenant) adopt(entry jetstream.KeyValueEntry) {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		until := time.Now().Add(record.Until.Sub(t.clock.now()))
+		until := time.Now().Add(record.lasts(t.clock.now()))
 		if p := t.pauses[class]; p == nil {
 			t.pauses[class] = &pause{until: until}
 		} else if until.After(p.until) {
