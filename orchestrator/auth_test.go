@@ -452,3 +452,52 @@ func TestLoginsHideTheirSecrets(t *testing.T) {
 		wantText(t, text, "hidden")
 	}
 }
+
+// FuzzTokenAnswer: whatever answers in place of the token endpoint, there is a
+// token or an error that says what to do, and no secret in it.
+func FuzzTokenAnswer(f *testing.F) {
+	const secret = "s3cr3t+/=value"
+	for _, body := range []string{
+		`{"access_token":"t","expires_in":3600,"token_type":"Bearer"}`, `{"access_token":"t","expires_in":-1}`, `{"access_token":"t","expires_in":"60"}`,
+		`{"access_token":"t","expires_in":9007199254740993}`, `{"access_token":"t","expires_in":{}}`, `{"access_token":"","x":1}`, `{"access_token":7}`,
+		`{"error":"invalid_client","error_description":"no ` + secret + `"}`, `{"error":"invalid_scope","traceId":"` + secret + `"}`, `{"error":{"code":0,"message":"` + secret + `"}}`,
+		"s3cr3t%2B%2F%3Dvalue", "<title>" + secret + "</title>", "",
+	} {
+		f.Add(200, jsonType, []byte(body))
+		f.Add(400, jsonType, []byte(body))
+		f.Add(503, "text/html", []byte(body))
+	}
+	base, err := parseBaseURL(testBase)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, status int, contentType string, body []byte) {
+		if status < 200 || status > 599 {
+			return
+		}
+		transport := roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(bytes.NewReader(body))}, nil
+		})
+		s, err := newSession(Config{Login: ClientCredentials{ClientID: "id", ClientSecret: secret}, Transport: transport}.withDefaults(), base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.logIn()
+		if err == nil {
+			if token == "" {
+				t.Error("logged in without a token")
+			}
+			if time.Now().Before(s.expireAt) && s.renewAt.After(s.expireAt) {
+				t.Errorf("renewed at %s, after the end at %s", s.renewAt, s.expireAt)
+			}
+			return
+		}
+		e := loginError(err)
+		if e.Class != Identity || e.Kind != Transient && e.Kind != Denied {
+			t.Errorf("got kind %s, class %s", e.Kind, e.Class)
+		}
+		if text := e.Error(); strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) {
+			t.Errorf("the secret is told: %s", text)
+		}
+	})
+}

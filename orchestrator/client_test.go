@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -392,6 +393,66 @@ func TestTime(t *testing.T) {
 		_, _ = client.Job(t.Context(), testFolder, 1)
 		if off := time.Until(client.Time()); off > -time.Minute {
 			t.Errorf("got a time %s from now, which a proxy's page has told", off)
+		}
+	})
+}
+
+// FuzzBaseURL: an address that is refused may hold a secret, as a user part or
+// behind a question mark; one that is taken holds none.
+func FuzzBaseURL(f *testing.F) {
+	const secret = "s3cr3t"
+	for _, around := range [][2]string{
+		{"https://me:", "@host"},
+		{"https://me:", "@two@host"},
+		{"https://me:a@", "@host"},
+		{"me:", "@host"},
+		{"https://me:?", "@host"},
+		{"https://host?", ""},
+		{"https://host/#", ""},
+		{"0?@", ""},
+		{"https://me:", "@ho st"},
+		{"//me:", "@host/odata"},
+		{"https://me:a#", "@host"},
+		{"https://me:a/", "@platform.uipath.com"},
+	} {
+		f.Add(around[0], around[1])
+	}
+	for _, value := range []string{testBase, "http://host:8080/", "https://host/odata", "https://cloud.uipath.com/a", "https://[::1]:1", "https://host//", "ftp://host"} {
+		f.Add(value, "")
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		if base, err := parseBaseURL(before); err == nil {
+			again, err := parseBaseURL(base.String())
+			if err != nil || again.String() != base.String() {
+				t.Errorf("%q became %q, and that %v, %v", before, base, again, err)
+			}
+		}
+		if !strings.Contains(after, "@") && !strings.ContainsAny(before, "?#") {
+			return // in the open
+		}
+		if u, err := url.Parse(before + secret + after); err == nil && strings.Contains(u.Host+u.Path, secret) {
+			return // the same
+		}
+		if base, err := parseBaseURL(before + secret + after); err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("the secret is told: %v", err)
+		} else if err == nil && (base.User != nil || base.RawQuery != "" || base.Fragment != "") {
+			t.Errorf("%q was taken", base)
+		}
+	})
+}
+
+// FuzzDate: the clock shows what the Date header says, or is not known.
+func FuzzDate(f *testing.F) {
+	for _, date := range []string{"", "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 0000 00:00:00 GMT", time.Now().UTC().Format(http.TimeFormat), "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"} {
+		f.Add(date)
+	}
+	f.Fuzz(func(t *testing.T, date string) {
+		var c Client
+		c.noteClock(http.Header{"Date": {date}})
+		want, err := http.ParseTime(date)
+		got := c.Time()
+		if (err != nil) != got.IsZero() || err == nil && (got.Before(want) || got.After(want.Add(time.Minute))) {
+			t.Errorf("%q: the clock shows %s", date, got)
 		}
 	})
 }

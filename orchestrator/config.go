@@ -84,7 +84,7 @@ func (c Config) validate() error {
 
 // parseBaseURL checks a base URL and takes off what does not belong to it.
 func parseBaseURL(value string) (*url.URL, error) {
-	base, err := url.Parse(strings.TrimRight(value, "/"))
+	base, err := url.Parse(strings.TrimRight(value, "/?#"))
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
 		return nil, fmt.Errorf("BaseURL %q is no web address: give one like https://cloud.uipath.com/org/tenant/orchestrator_", redactURL(value))
 	}
@@ -104,15 +104,27 @@ func parseBaseURL(value string) (*url.URL, error) {
 	return base, nil
 }
 
-// redactURL is for a refused address: its user part and query may hold secrets.
+// redactURL is for a refused address: its user part, query and fragment may
+// hold secrets, and where it is no address at all nobody knows which they are.
 func redactURL(value string) string {
-	value, _, _ = strings.Cut(value, "?")
-	if scheme, rest, ok := strings.Cut(value, "://"); ok {
-		if _, host, ok := strings.Cut(rest, "@"); ok {
-			return scheme + "://…@" + host
+	scheme := ""
+	for _, web := range []string{"https://", "http://"} {
+		if strings.HasPrefix(value, web) {
+			scheme = web
 		}
 	}
-	return value
+	rest := value[len(scheme):]
+	at, end := strings.LastIndexByte(rest, '@'), strings.IndexAny(rest, "?#")
+	switch {
+	case end >= 0 && end < at:
+		return scheme + "…" // a query with an @ in it, or a password with a ?
+	case end >= 0:
+		rest = rest[:end]
+	}
+	if at >= 0 {
+		rest = "…" + rest[at:]
+	}
+	return scheme + rest
 }
 
 // organization gives the organization of a base URL of the cloud's form,

@@ -150,7 +150,8 @@ func (e *Error) hiding(secrets ...string) *Error {
 	}
 	for _, secret := range secrets {
 		if secret != "" {
-			e.Message = strings.NewReplacer(secret, "[hidden]", url.QueryEscape(secret), "[hidden]").Replace(e.Message)
+			hide := strings.NewReplacer(secret, "[hidden]", url.QueryEscape(secret), "[hidden]")
+			e.Message, e.TraceID = hide.Replace(e.Message), hide.Replace(e.TraceID)
 		}
 	}
 	return e

@@ -128,7 +128,7 @@ func (c *Client) findFolder(ctx context.Context, ref FolderRef) (Folder, error) 
 
 func (c *Client) findFolderByPath(ctx context.Context, path string) (Folder, error) {
 	q := Query{Filter: Eq("FullyQualifiedName", path), Limit: enoughToBeSure}
-	folder, err := theOne(c.Folders(ctx, q), path, func(f Folder) string { return f.FullyQualifiedName })
+	folder, err := theOne(c.Folders(ctx, q), opFolder, path, func(f Folder) string { return f.FullyQualifiedName })
 	return folder, namedError(err, opFolder, "folder", path, folderAdvice)
 }
 
@@ -185,7 +185,21 @@ var errSeveral = errors.New("more than one has this name")
 
 // theOne picks the entry with a name from what a server found for it. Servers
 // compare without regard to case; one that is spelled the same is meant first.
-func theOne[T any](found iter.Seq2[T, error], name string, nameOf func(T) string) (T, error) {
+// It must have what it is needed for: a call in a folder without its id would
+// be one in no folder at all.
+func theOne[T any, P interface {
+	*T
+	answerBody
+}](found iter.Seq2[T, error], op, name string, nameOf func(T) string,
+) (T, error) {
+	entry, err := pick(found, name, nameOf)
+	if lacks := P(&entry).missing(); err == nil && lacks != "" {
+		return entry, &Error{Op: op, Kind: Transient, Class: Reads, Message: fmt.Sprintf("the answer has %q without its %s", name, lacks)}
+	}
+	return entry, err
+}
+
+func pick[T any](found iter.Seq2[T, error], name string, nameOf func(T) string) (T, error) {
 	var none T
 	var same, similar []T
 	for entry, err := range found {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -274,4 +275,38 @@ func TestFolderThatMayHaveMoved(t *testing.T) {
 	_, err := newTestClient(t, server.ServeHTTP).StartJobs(t.Context(), testFolder, StartInfo{ReleaseKey: "r"})
 	e := asError(t, err, Transient)
 	wantText(t, e.Error(), "start jobs: look up folder: 500")
+}
+
+// FuzzNamedLookups: whatever a listing answers, what is found by name has that
+// name, and what a call in it needs.
+func FuzzNamedLookups(f *testing.F) {
+	for _, body := range []string{
+		`{"@odata.count":1,"value":[{"Id":7,"Key":"db4528cc-7a3d-44f0-9df9-781fc07e9d8d","Name":"Finance","FullyQualifiedName":"Finance"}]}`,
+		`{"value":[{"Name":"Finance","FullyQualifiedName":"Finance"}]}`, `{"value":[{"Id":1,"Key":"k","Name":"FINANCE","FullyQualifiedName":"finance"},{"Id":2,"Key":"l","Name":"Finance","FullyQualifiedName":"Finance"}]}`,
+		`{"value":[{"Id":1,"Name":"finance"},{"Id":2,"Name":"FINANCE"}]}`, `{"@odata.count":-1,"value":[{}]}`, `{"@odata.count":9007199254740993,"value":[]}`, `{"value":null}`, `{"value":[null]}`, `[]`, `{"value":{}}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		client := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, string(body)) })
+		folder, err := client.Folder(t.Context(), FolderRef{Path: "Finance"})
+		checkFound(t, err, folder.FullyQualifiedName, folder.ID != 0)
+		queue, err := client.QueueDefinitionByName(t.Context(), testFolder, "Finance")
+		checkFound(t, err, queue.Name, queue.ID != 0)
+		release, err := client.ReleaseByName(t.Context(), testFolder, "Finance")
+		checkFound(t, err, release.Name, release.Key != "")
+	})
+}
+
+func checkFound(t *testing.T, err error, name string, usable bool) {
+	t.Helper()
+	if err == nil {
+		if !strings.EqualFold(name, "Finance") || !usable {
+			t.Errorf("found %q, usable: %t", name, usable)
+		}
+		return
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Transient && e.Kind != Rejected {
+		t.Errorf("got %v, want an error that is transient or rejected", err)
+	}
 }

@@ -150,3 +150,39 @@ func TestListWithoutValueIsNoEmptyList(t *testing.T) {
 	}
 	t.Error("an answer without a list counts as an empty one")
 }
+
+// FuzzListing: a listing ends where the server has no more, and gives what each
+// page holds.
+func FuzzListing(f *testing.F) {
+	for _, body := range []string{
+		`{"@odata.count":2,"value":[{"Id":1,"State":"Successful"},{"Id":2}]}`, `{"@odata.count":99,"value":[{"Id":1}]}`, `{"@odata.count":-5,"value":[{}]}`,
+		`{"@odata.count":1e3,"value":[{}]}`, `{"@odata.count":"2","value":[]}`, `{"value":[null,null]}`, `{"Value":[{"id":1}],"value":[]}`,
+		`{"value":[{"Id":1,"CreationTime":"0001-01-01T00:00:00Z","EndTime":null}]}`, `{"value":[{"CreationTime":"yesterday"}]}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		asked := 0
+		client := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
+			if asked++; asked > 1 {
+				body = []byte(`{"value":[]}`)
+			}
+			reply(w, http.StatusOK, string(body))
+		})
+		var first page[Job]
+		want := newAnswer(http.StatusOK, jsonType, string(body)).decode(&first)
+		got := 0
+		for _, err := range client.Jobs(t.Context(), testFolder, Query{}) {
+			if (err == nil) != (want == nil) {
+				t.Fatalf("got %v, want %v", err, want)
+			}
+			got++
+		}
+		if want == nil && got != len(*first.Value) {
+			t.Errorf("%d jobs given, the page has %d", got, len(*first.Value))
+		}
+		if asked > 2 {
+			t.Errorf("%d pages asked for where the second is empty", asked)
+		}
+	})
+}

@@ -30,6 +30,13 @@ type QueueDefinition struct {
 	CreationTime                       *time.Time `json:"CreationTime"`
 }
 
+func (d *QueueDefinition) missing() string {
+	if d.ID == 0 {
+		return "Id"
+	}
+	return ""
+}
+
 // QueueDefinitionByName finds a folder's queue by its name, which does not
 // depend on case, and remembers it for some minutes. A name that nothing has
 // gives an error of kind Rejected that is ErrNotFound. It follows the page
@@ -37,7 +44,7 @@ type QueueDefinition struct {
 func (c *Client) QueueDefinitionByName(ctx context.Context, folder Folder, name string) (QueueDefinition, error) {
 	return c.queues.get(ctx, opQueue, nameKey(folder, name), func(ctx context.Context) (QueueDefinition, error) {
 		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
-		queue, err := theOne(c.QueueDefinitions(ctx, folder, q), name, func(d QueueDefinition) string { return d.Name })
+		queue, err := theOne(c.QueueDefinitions(ctx, folder, q), opQueue, name, func(d QueueDefinition) string { return d.Name })
 		return queue, namedError(err, opQueue, "queue", name,
 			"check the name, that the queue is in this folder, and that the login may read queues (scope OR.Queues)")
 	})

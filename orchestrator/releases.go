@@ -34,13 +34,20 @@ type ReleaseArguments struct {
 	Output string `json:"Output"`
 }
 
+func (r *Release) missing() string {
+	if r.Key == "" {
+		return "Key"
+	}
+	return ""
+}
+
 // ReleaseByName finds a folder's release by its name and remembers it for some
 // minutes. A name that nothing has gives an error of kind Rejected that is
 // ErrNotFound. It follows the page "Releases" of UiPath's API guide.
 func (c *Client) ReleaseByName(ctx context.Context, folder Folder, name string) (Release, error) {
 	return c.releases.get(ctx, opRelease, nameKey(folder, name), func(ctx context.Context) (Release, error) {
 		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
-		release, err := theOne(c.Releases(ctx, folder, q), name, func(r Release) string { return r.Name })
+		release, err := theOne(c.Releases(ctx, folder, q), opRelease, name, func(r Release) string { return r.Name })
 		return release, namedError(err, opRelease, "process", name,
 			"check the name, that the process is in this folder, and that the login may read processes (scope OR.Execution)")
 	})

@@ -136,8 +136,17 @@ func (t *tenant) skew() time.Duration {
 	if theirs.IsZero() {
 		return 0
 	}
-	return theirs.Sub(t.clock.now())
+	skew := theirs.Sub(t.clock.now())
+	if skew.Abs() > maxSkew {
+		return 0
+	}
+	return skew
 }
+
+// maxSkew is how far two clocks that somebody has set can be apart. A time from
+// farther off is none, and would make every item seem to be from before it was
+// asked for.
+const maxSkew = 366 * 24 * time.Hour
 
 // pausedFor is how long calls of a class are not to be made. A pause of the
 // login holds up everything.
