@@ -193,3 +193,29 @@ func TestWaitForAnUnknownQueue(t *testing.T) {
 	r := i.run(t, "", "item", "--queue", "invoices", "--key", "K1", "--wait", "--timeout", "20s")
 	r.want(t, cli.ExitRejects, "enqueue: item K1: rejected: queue does not exist")
 }
+
+// FuzzParseObject: what a flag holds is one object with each name once, or is
+// refused; what is taken is JSON.
+func FuzzParseObject(f *testing.F) {
+	for _, text := range []string{`{"Amount":12.5}`, `{}`, `null`, `[]`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":1,"b":2}}`, `{"":0}`, `{"a":1} {}`, `{"\ud800":1,"\ud801":2}`, "{\"\xff\":1,\"\ufffd\":2}"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		object, err := parseObject("content", text)
+		if err != nil {
+			return
+		}
+		var whole any
+		if err := json.Unmarshal(text, &whole); err != nil {
+			t.Fatalf("%q is taken, and is no JSON: %v", text, err)
+		}
+		again, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var copied any
+		if err := json.Unmarshal(again, &copied); err != nil || !cmp.Equal(whole, copied) {
+			t.Errorf("%q is taken as %s", text, again)
+		}
+	})
+}

@@ -104,8 +104,17 @@ func readSettings(path string) (settings, error) {
 	if err != nil {
 		return s, cli.Errorf(cli.ExitUsage, "read configuration: %w", err)
 	}
+	if s, err = parseSettings(data); err != nil {
+		return s, cli.Errorf(cli.ExitUsage, "%s: %w", cmp.Or(path, defaultFile), err)
+	}
+	return s, nil
+}
+
+// parseSettings reads the file's text strictly; the error shows the place.
+func parseSettings(data []byte) (settings, error) {
+	var s settings
 	if err := yaml.UnmarshalWithOptions(data, &s, yaml.Strict()); err != nil {
-		return s, cli.Errorf(cli.ExitUsage, "%s: %s", cmp.Or(path, defaultFile), strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -261,4 +262,41 @@ func TestFlagsGoBeforeFile(t *testing.T) {
 	if diff := cmp.Diff(want, all.over(file)); diff != "" {
 		t.Errorf("with every flag (-want +got):\n%s", diff)
 	}
+}
+
+// FuzzSettings: whatever stands in waybill.yaml is refused in words or means
+// the same when it is written and read again, and no secret is taken from it.
+func FuzzSettings(f *testing.F) {
+	for _, text := range []string{
+		"", "prefix: uipath\nreplicas: 3\nretention: 720h\n", "tenants:\n- name: prod\n  url: " + cloudURL + "\n  clientId: id\n  folder: {path: Finance}\n",
+		"limits: {hold: 45s, bulkItems: 1}\n", "limits: {hold: 45}\n", "prefix: [a]\n", "a: &a [*a]\n", "prefix: &p x\nworker: *p\n", "prefix: x\nprefix: y\n",
+		"tenants: null\n", "{", "\t", "---\n---\n", "prefix: \"\\u0000\"\n", "tenants:\n- clientSecret: s\n", "? a\n: b\n", "replicas: 0x7f\n", "replicas: 1e3\n",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := parseSettings(data)
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" {
+				t.Error("refused without a word")
+			}
+			return
+		}
+		for _, tenant := range s.Tenants {
+			if tenant.clientSecret != "" || tenant.pat != "" {
+				t.Error("the file gave a secret itself")
+			}
+		}
+		written, err := yaml.Marshal(s)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		again, err := parseSettings(written)
+		if err != nil {
+			t.Fatalf("what was written is refused: %v\n%s", err, written)
+		}
+		if diff := cmp.Diff(s, again, cmp.AllowUnexported(tenant{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("written and read again it means something else:\n%s", diff)
+		}
+	})
 }

@@ -418,3 +418,58 @@ func FuzzRows(f *testing.F) {
 		}
 	})
 }
+
+// FuzzValue: a value that is taken becomes JSON, a priority one of the three
+// words, and a date one with a zone that says the clock it was read from.
+func FuzzValue(f *testing.F) {
+	for _, text := range []string{
+		"", " ", "007", "-0", "1e400", "1.50", "+1", "0x1", "1 ", "TRUE", "falſe", "\xff", "\u00a01", "-", "1,5", "Infinity", "High", "3",
+		"2026-03-29 02:30", "2026-10-25T02:30:00", "2026/02/29", "2026 01 02 15:04", "0000-01-01", "9999-12-31 23:59:59", "2026-12-31T17:30:00+01:00", "2026-12-31T17:30:00Z", "1893-04-01 00:03",
+	} {
+		f.Add(text)
+	}
+	vienna, err := time.LoadLocation("Europe/Vienna")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, kind := range []Type{Text, Number, Boolean} {
+			value, err := kind.value(text)
+			if err != nil {
+				continue
+			}
+			if body := encode(value); !json.Valid(body) {
+				t.Errorf("%q as %s becomes %s", text, kind, body)
+			}
+		}
+		if word, err := priority(text, "Normal"); err == nil && word != "High" && word != "Normal" && word != "Low" {
+			t.Errorf("%q becomes the priority %q", text, word)
+		}
+		for _, zone := range []*time.Location{nil, time.UTC, vienna} {
+			checkDate(t, text, zone)
+		}
+	})
+}
+
+func checkDate(t *testing.T, text string, zone *time.Location) {
+	t.Helper()
+	got, err := date(text, zone)
+	if err != nil || text == "" {
+		return
+	}
+	moment, err := time.Parse(time.RFC3339Nano, got)
+	if err != nil {
+		t.Fatalf("%q becomes %q, which is no date: %v", text, got, err)
+	}
+	if _, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		if got != text {
+			t.Errorf("%q has a zone and becomes %q", text, got)
+		}
+		return
+	}
+	if zone == nil {
+		t.Errorf("%q has no zone and becomes %q", text, got)
+	} else if clock := moment.In(zone).Format("2006-01-02"); !strings.HasPrefix(strings.NewReplacer("/", "-", " ", "-").Replace(text), clock) {
+		t.Errorf("%q becomes %q, another day in %s", text, got, zone)
+	}
+}
