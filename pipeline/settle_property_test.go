@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -357,6 +356,14 @@ func (l *lookUps) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
+func (l *lookUps) client(t *rapid.T) *orchestrator.Client {
+	client, err := orchestrator.New(orchestrator.Config{BaseURL: "http://orchestrator", Login: orchestrator.PersonalAccessToken("rt_test"), Transport: l, RetryFor: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // sorting is a runner with a batch whose call has ended in an error.
 type sorting struct {
 	*runner
@@ -365,28 +372,25 @@ type sorting struct {
 	batch   []*delivery
 }
 
-// newSorting claims some keys in a lane of their own.
-func newSorting(ctx context.Context, t *rapid.T, l *ledger) *sorting {
-	s := &sorting{lookUps: &lookUps{status: http.StatusOK, body: `{"@odata.count":0,"value":[]}`}}
-	client, err := orchestrator.New(orchestrator.Config{BaseURL: "http://orchestrator", Login: orchestrator.PersonalAccessToken("rt_test"), Transport: s.lookUps, RetryFor: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared, err := openControl(ctx, l.js, l.topology)
-	if err != nil {
-		t.Fatal(err)
-	}
+// newSorting gives a runner for a lane of its own, and a batch.
+func newSorting(t *rapid.T, l *ledger, shared control) *sorting {
+	s := &sorting{lookUps: &lookUps{status: http.StatusOK}}
 	log := slog.New(slog.DiscardHandler)
 	w := &Worker{cfg: Config{}.withDefaults(), log: log, js: l.js, ledger: l, clock: l.clock, stats: &stats{}}
-	s.runner = &runner{Worker: w, log: log, tenant: newTenant(Tenant{Name: "Default", Client: client, ListReadsPerMinute: 1e6}, log, shared, l.clock)}
+	s.runner = &runner{Worker: w, log: log, tenant: newTenant(Tenant{Name: "Default", Client: s.lookUps.client(t), ListReadsPerMinute: 1e6}, log, shared, l.clock)}
 	s.target = target{
 		lane:   Lane{Tenant: "Default", Folder: "Shared", Kind: KindItem, Name: fmt.Sprintf("lane %d", lanesTried.Add(1))},
 		folder: orchestrator.Folder{ID: 1, FullyQualifiedName: "Shared"},
 		queue:  orchestrator.QueueDefinition{ID: 2, EnforceUniqueReference: rapid.Bool().Draw(t, "unique")},
 	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "batch") {
-		s.batch = append(s.batch, s.newClaimed(fmt.Sprintf("k%d", i), t))
+		s.batch = append(s.batch, s.request(fmt.Sprintf("k%d", i), t))
 	}
+	return s
+}
+
+// claimKeys takes the batch to where its call is made.
+func (s *sorting) claimKeys(ctx context.Context, t *rapid.T) {
 	s.writeClaims(ctx, s.target.lane, s.batch)
 	for _, d := range s.batch {
 		if d.verdict != nil || d.claim.revision == 0 {
@@ -394,10 +398,9 @@ func newSorting(ctx context.Context, t *rapid.T, l *ledger) *sorting {
 		}
 		d.attempt = false
 	}
-	return s
 }
 
-func (s *sorting) newClaimed(key string, t *rapid.T) *delivery {
+func (s *sorting) request(key string, t *rapid.T) *delivery {
 	request := Request{Key: key, Item: json.RawMessage(`{"SpecificContent":{"A":1}}`)}
 	p, err := request.payload(s.target.lane)
 	if err != nil {
@@ -454,9 +457,14 @@ func isPutOff(v *verdict) bool {
 func TestSortErrorByKind(t *testing.T) {
 	t.Parallel()
 	withLedger(t, func(t *testing.T, l *ledger) {
+		shared, err := openControl(t.Context(), l.js, l.topology)
+		if err != nil {
+			t.Fatal(err)
+		}
 		rapid.Check(inBubble{t}, func(rt *rapid.T) {
-			s := newSorting(t.Context(), rt, l)
-			err, kind := drawCallError(rt)
+			s := newSorting(rt, l, shared)
+			s.claimKeys(t.Context(), rt)
+			kind, err := drawCallError(rt)
 			readable, n := rapid.Bool().Draw(rt, "look-ups work"), rapid.IntRange(0, len(s.batch)).Draw(rt, "found")
 			s.holds(n)
 			if !readable {
@@ -479,10 +487,10 @@ func TestSortErrorByKind(t *testing.T) {
 
 // drawCallError gives an error as a call returns it, or as nobody foresaw it,
 // whose kind is 0.
-func drawCallError(t *rapid.T) (error, orchestrator.Kind) {
+func drawCallError(t *rapid.T) (orchestrator.Kind, error) {
 	kind := orchestrator.Kind(rapid.IntRange(int(orchestrator.Transient)-1, int(orchestrator.Denied)+2).Draw(t, "kind"))
 	if kind == 0 {
-		return rapid.SampledFrom([]error{errors.New("unforeseen"), context.DeadlineExceeded, io.ErrUnexpectedEOF, jetstream.ErrMsgNotFound}).Draw(t, "error"), 0
+		return 0, rapid.SampledFrom([]error{errors.New("unforeseen"), context.DeadlineExceeded, io.ErrUnexpectedEOF, jetstream.ErrMsgNotFound}).Draw(t, "error")
 	}
 	err := error(&orchestrator.Error{
 		Op: "add queue item", Kind: kind, Class: orchestrator.Writes,
@@ -493,7 +501,7 @@ func drawCallError(t *rapid.T) (error, orchestrator.Kind) {
 	if rapid.Bool().Draw(t, "wrapped") {
 		err = fmt.Errorf("call: %w", err)
 	}
-	return err, kind
+	return kind, err
 }
 
 // checkLeftAlone wants the claims of what was put off to stand, to count their
@@ -515,7 +523,7 @@ func (s *sorting) checkLeftAlone(ctx context.Context, t *rapid.T) {
 		if wait := c.deadAt(s.cfg.Settle).Sub(s.clock.now()); isPutOff(d.verdict) && d.verdict.delay < wait {
 			t.Fatalf("put off by %s, and the claim is dead in %s", d.verdict.delay, wait)
 		}
-		if isPutOff(d.verdict) && d.verdict.delay < cmp.Or(s.cfg.Settle, time.Second) {
+		if isPutOff(d.verdict) && d.verdict.delay < s.cfg.Settle {
 			t.Fatalf("put off by %s, too short for Orchestrator to apply what it was sent", d.verdict.delay)
 		}
 	}
