@@ -82,7 +82,7 @@ type demo struct {
 	js        jetstream.JetStream
 	publisher *pipeline.Publisher
 	simulator *simulator.Server
-	asked     []history.Key
+	asked     []history.Request
 }
 
 func (d *demo) run(ctx context.Context, simulated *simulatorFlags) error {
@@ -143,13 +143,13 @@ func (d *demo) publishAndWatch(ctx context.Context) ([]pipeline.Outcome, error) 
 			if err := <-published; err != nil {
 				return nil, err
 			}
-			for _, key := range d.asked {
-				open[key] = true
+			for _, r := range d.asked {
+				open[r.Key] = true
 			}
 			progress = d.progress(len(open))
 		}
 		outcomes = append(outcomes, o)
-		if key := (history.Key{Lane: o.Lane(), Key: o.Key}); open[key] {
+		if key := history.KeyOf(o); open[key] {
 			delete(open, key)
 			progress(len(d.asked) - len(open))
 		}
@@ -207,7 +207,7 @@ func (d *demo) publish(ctx context.Context) error {
 func (d *demo) publishTwice(ctx context.Context, lane pipeline.Lane, requests []pipeline.Request) error {
 	again := slices.Clone(requests)
 	for i, r := range requests {
-		d.asked = append(d.asked, history.Key{Lane: lane, Key: r.Key})
+		d.asked = append(d.asked, history.Request{Key: history.Key{Lane: lane, Key: r.Key}})
 		if i%2 == 0 {
 			again = append(again, r)
 		}
@@ -256,7 +256,7 @@ func (d *demo) report(outcomes []pipeline.Outcome) error {
 		lane := pipeline.Lane{Tenant: cli.DefaultTenant, Folder: e.Folder, Kind: pipeline.Kind(e.Kind), Name: e.Name}
 		effects = append(effects, history.Effect{Key: history.Key{Lane: lane, Key: e.Reference}, ID: e.ID})
 	}
-	report := history.Check(d.asked, effects, outcomes)
+	report := history.Check(history.Run{Requests: d.asked, Effects: effects, Outcomes: outcomes})
 	slices.SortFunc(outcomes, func(a, b pipeline.Outcome) int {
 		return strings.Compare(a.Lane().String()+a.Key, b.Lane().String()+b.Key)
 	})

@@ -15,8 +15,20 @@ func key(name string) history.Key { return history.Key{Lane: queue, Key: name} }
 func final(status pipeline.Status) pipeline.Outcome {
 	return pipeline.Outcome{
 		Key: "a", Generation: 1, Kind: queue.Kind, Tenant: queue.Tenant, Folder: queue.Folder, Queue: queue.Name,
-		Stage: pipeline.StageFinal, Status: status, DecidedBy: pipeline.ByAnswer,
+		Stage: pipeline.StageFinal, Status: status, DecidedBy: pipeline.ByAnswer, PayloadHash: "one",
 	}
+}
+
+// withID is an outcome that names its item.
+func withID(status pipeline.Status, id int64, by pipeline.DecidedBy) pipeline.Outcome {
+	o := final(status)
+	o.Item, o.DecidedBy = &pipeline.ItemResult{ID: id}, by
+	return o
+}
+
+func inGeneration(generation int, o pipeline.Outcome) pipeline.Outcome {
+	o.Generation = generation
+	return o
 }
 
 func TestCheck(t *testing.T) {
@@ -52,10 +64,40 @@ func TestCheck(t *testing.T) {
 			[]pipeline.Outcome{final(pipeline.StatusAccepted)},
 			"effects: 2, duplicates: 0, lost: 0", "nobody asked",
 		},
+		{
+			"nobody asked, and it has an outcome",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{final(pipeline.StatusAccepted), {Key: "b", Generation: 1, Kind: queue.Kind, Stage: pipeline.StageFinal, Status: pipeline.StatusRejected}},
+			"effects: 1, duplicates: 0, lost: 0", "nobody asked",
+		},
+		{
+			"another's id",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{withID(pipeline.StatusAccepted, 7, pipeline.ByLookup)},
+			"effects: 1, duplicates: 0, lost: 0", "reported accepted (decided by lookup, item 7), and Orchestrator has [1]",
+		},
+		{
+			"the id of Orchestrator's own retry",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{withID(pipeline.StatusSucceeded, 7, pipeline.ByPoll)},
+			"effects: 1, duplicates: 0, lost: 0", "",
+		},
+		{
+			"two ids",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{withID(pipeline.StatusAccepted, 1, pipeline.ByAnswer), withID(pipeline.StatusAccepted, 7, pipeline.ByAnswer)},
+			"effects: 1, duplicates: 0, lost: 0", "two final outcomes in generation 1",
+		},
+		{
+			"two generations",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{final(pipeline.StatusRejected), inGeneration(2, final(pipeline.StatusAccepted))},
+			"effects: 1, duplicates: 0, lost: 0", "",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := history.Check([]history.Key{key("a"), key("a")}, test.effects, test.outcomes)
+			r := history.Check(history.Run{Requests: []history.Request{{Key: key("a")}, {Key: key("a")}}, Effects: test.effects, Outcomes: test.outcomes})
 			if got := r.String(); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -69,5 +111,65 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%d requests, want 1", r.Requests)
 			}
 		})
+	}
+}
+
+func TestCheckDeadLetters(t *testing.T) {
+	t.Parallel()
+	effect := []history.Effect{{key("a"), 1}}
+	first := history.Request{Key: key("a"), Sequence: 1, Payload: "one"}
+	other := history.Request{Key: key("a"), Sequence: 2, Payload: "two"}
+	invalid := history.Request{Key: key("a"), Sequence: 3, Invalid: true}
+	letter := func(sequence uint64, reason string) history.DeadLetter {
+		return history.DeadLetter{Key: key("a"), Sequence: sequence, Reason: reason}
+	}
+	for _, test := range []struct {
+		name     string
+		requests []history.Request
+		effects  []history.Effect
+		status   pipeline.Status
+		letters  []history.DeadLetter
+		breach   string // empty: the promise held
+	}{
+		{"none", []history.Request{first, first}, effect, pipeline.StatusAccepted, nil, ""},
+		{"conflict told", []history.Request{first, other}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(2, "key_conflict"), letter(2, "key_conflict")}, ""},
+		{"conflict not told", []history.Request{first, other}, effect, pipeline.StatusAccepted, nil, "sequence 2 has no dead letter"},
+		{"conflict of another told", []history.Request{first, other}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(1, "key_conflict")}, "sequence 2 has no dead letter"},
+		{"conflict of unknown sequence", []history.Request{first, {Key: key("a"), Payload: "two"}}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(9, "key_conflict")}, ""},
+		{"copy of a conflict whose answer was lost", []history.Request{first, other}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(2, "key_conflict"), letter(9, "key_conflict")}, ""},
+		{"unknown payload", []history.Request{{Key: key("a"), Sequence: 1}}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(1, "key_conflict")}, ""},
+		{"no conflict, and told", []history.Request{first}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(1, "key_conflict")}, "has a dead letter with the reason key_conflict"},
+		{"carried out, and dead", []history.Request{first}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(1, "rejected")}, "has a dead letter with the reason rejected"},
+		{"rejected", []history.Request{first}, nil, pipeline.StatusRejected, []history.DeadLetter{letter(1, "rejected")}, ""},
+		{"rejected, no dead letter", []history.Request{first}, nil, pipeline.StatusRejected, nil, "there is no dead letter"},
+		{"unknown, no dead letter", []history.Request{first}, effect, pipeline.StatusUnknown, nil, "there is no dead letter"},
+		{"unknown", []history.Request{first}, effect, pipeline.StatusUnknown, []history.DeadLetter{letter(1, "unknown")}, ""},
+		{"invalid", []history.Request{invalid}, nil, pipeline.StatusRejected, []history.DeadLetter{letter(3, "invalid")}, ""},
+		{"invalid, another's dead letter", []history.Request{invalid}, nil, pipeline.StatusRejected, []history.DeadLetter{letter(4, "invalid")}, "sequence 3 has no dead letter"},
+		{"invalid, carried out", []history.Request{invalid}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(3, "invalid")}, "it can never work"},
+		{"nobody asked", []history.Request{first}, effect, pipeline.StatusAccepted, []history.DeadLetter{{Key: key("b"), Sequence: 8, Reason: "invalid"}}, "nobody asked"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := history.Check(history.Run{
+				Requests: test.requests, Effects: test.effects, Outcomes: []pipeline.Outcome{final(test.status)},
+				DeadLetters: append([]history.DeadLetter{}, test.letters...),
+			})
+			if r.Held() != (test.breach == "") {
+				t.Fatalf("held: %v, violations %v, want breach %q", r.Held(), r.Violations, test.breach)
+			}
+			if test.breach != "" && !strings.Contains(r.Violations[0].What, test.breach) {
+				t.Errorf("violation %q, want %q in it", r.Violations[0].What, test.breach)
+			}
+		})
+	}
+}
+
+// What nobody has read is not judged.
+func TestCheckWithoutDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := history.Check(history.Run{Requests: []history.Request{{Key: key("a")}}, Outcomes: []pipeline.Outcome{final(pipeline.StatusRejected)}})
+	if !r.Held() {
+		t.Errorf("violations %v, want none", r.Violations)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -41,7 +42,9 @@ type Installation struct {
 	JS        jetstream.JetStream // over a connection of the installation's own
 	Control   string              // URL of the simulator's control pages
 	Requested []history.Key       // what was asked for
-	Collector *Collector          // from Collect on
+	// Published is what is known of messages beyond their keys, where it is.
+	Published []history.Request
+	Collector *Collector // from Collect on
 
 	// Nodes is how many NATS servers there are, 1 or 3; SyncDefault leaves it
 	// to each when its writes reach the disk. Both are set before StartNATS.
@@ -261,5 +264,28 @@ func (in *Installation) Judge(ctx context.Context) (history.Report, error) {
 	if err != nil {
 		return history.Report{}, err
 	}
-	return history.Check(in.Requested, effects, in.Collector.All()), nil
+	letters, err := in.deadLetters(ctx)
+	if err != nil {
+		return history.Report{}, err
+	}
+	run := history.Run{Requests: in.requests(), Effects: effects, Outcomes: in.Collector.All(), DeadLetters: make([]history.DeadLetter, len(letters))}
+	for i, l := range letters {
+		run.DeadLetters[i] = l.DeadLetter
+	}
+	return history.Check(run), nil
+}
+
+// requests are those of which more is known, and the keys of the others.
+func (in *Installation) requests() []history.Request {
+	all := slices.Clone(in.Published)
+	known := make(map[history.Key]bool, len(all))
+	for _, r := range all {
+		known[r.Key] = true
+	}
+	for _, key := range in.Requested {
+		if !known[key] {
+			all = append(all, history.Request{Key: key})
+		}
+	}
+	return all
 }
