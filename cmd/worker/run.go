@@ -68,7 +68,7 @@ func (f *serviceFlags) over(file limits) limits {
 func newRunCommand() *cobra.Command {
 	var flags serviceFlags
 	var server cli.NATS
-	provision, replicas := true, 0
+	provision, replicas, unsteady := true, 0, int64(0)
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the service",
@@ -110,13 +110,19 @@ names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE).`,
 				return err //nolint:wrapcheck // it names the server and what to do
 			}
 			defer nc.Close()
-			return serve(cmd.Context(), nc, s.workerConfig(tenants, provision, log), flags.listen)
+			cfg := s.workerConfig(tenants, provision, log)
+			if unsteady != 0 {
+				cfg.Wall = newUnsteadyClock(unsteady, time.Now).now
+			}
+			return serve(cmd.Context(), nc, cfg, flags.listen)
 		},
 	}
 	flags.addFlags(cmd.Flags())
 	server.AddFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&provision, "provision", true, "make missing streams; false: refuse to start without them")
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "servers that hold each stream, when they are made: 1, 3 or 5 (1)")
+	cmd.Flags().Int64Var(&unsteady, "unsteady-clock", 0, "seed of a wall clock that is set every few seconds; 0 for the real one")
+	_ = cmd.Flags().MarkHidden("unsteady-clock") // the flag is there
 	return cmd
 }
 
