@@ -29,26 +29,38 @@ type Chaos struct {
 	Progress func(string)  // is told what happens; nil for nobody
 
 	*Installation
-	plan  plan
-	begun time.Time
+	plan       plan
+	publishing *publishing
+	begun      time.Time
+	struck     strikeLog
+	unsteady   []string // workers whose wall clock is set again and again
 
-	strikesMu sync.Mutex
-	strikes   map[string]int
+	startsMu sync.Mutex
+	starts   map[string]int64 // of each worker
 }
 
 // Result is what a run has come to.
 type Result struct {
 	Seed      int64          `json:"seed"`
+	Nodes     int            `json:"nodes"`
+	Sync      string         `json:"sync"`      // always, or default
 	Requests  int            `json:"requests"`  // keys asked for
-	Published int            `json:"published"` // messages, with repeats
+	Published int            `json:"published"` // messages, with repeats and those sent again
+	Dropped   int            `json:"dropped"`   // by the stream, as repeats within its duplicate window
 	Conflicts int            `json:"conflicts"` // repeats with another payload
+	Invalid   int            `json:"invalid"`   // messages that can never work
 	Strikes   map[string]int `json:"strikes"`
-	Report    history.Report `json:"report"`
+	// UnsteadyClocks are the workers whose wall clock was set all the time.
+	UnsteadyClocks []string       `json:"unsteadyClocks"`
+	Report         history.Report `json:"report"`
 	// TurnedDown are the keys whose outcome is neither success nor unknown,
 	// though nothing is wrong with them.
 	TurnedDown []history.Violation `json:"turnedDown"`
 	Unknown    []history.Violation `json:"unknown"` // why, for each
-	Seconds    float64             `json:"seconds"`
+	// During tells of the keys named in all these what struck between their
+	// publishing and their outcome.
+	During  map[string]string `json:"during"`
+	Seconds float64           `json:"seconds"`
 }
 
 // Held reports whether the promise was kept, and no request has suffered for
@@ -75,16 +87,23 @@ const (
 // as long as outcomes keep coming, and judges. An error means that the run
 // itself could not be made.
 func (c *Chaos) Run(ctx context.Context) (Result, error) {
-	c.strikes = make(map[string]int)
-	c.plan = newPlan(c.random("requests"), c.For, max(1, int(c.For.Seconds()*float64(c.Rate))))
-	c.Requested = c.plan.keys
-	result := Result{Seed: c.Seed, Requests: len(c.plan.keys), Conflicts: c.plan.conflicts, Published: len(c.plan.messages)}
-	c.begun = time.Now()
+	var err error
+	if c.plan, err = newPlan(c.random("requests"), c.For, max(1, int(c.For.Seconds()*float64(c.Rate)))); err != nil {
+		return Result{}, err
+	}
+	c.Requested = slices.Clone(c.plan.keys)
+	c.unsteady = anyOf(c.random("clocks"), [][]string{workerNames[:1], workerNames[1:], workerNames})
+	result := Result{
+		Seed: c.Seed, Nodes: max(1, c.Nodes), Sync: map[bool]string{false: "always", true: "default"}[c.SyncDefault],
+		Conflicts: c.plan.conflicts, Invalid: c.plan.invalid, UnsteadyClocks: c.unsteady,
+	}
+	c.begun, c.starts = time.Now(), make(map[string]int64)
 	net, err := c.start(ctx)
 	defer net.close()
 	if err != nil {
 		return result, err
 	}
+	c.publishing = newPublishing(c.JS)
 	striking, stop := context.WithTimeout(ctx, c.For)
 	defer stop()
 	var strikers sync.WaitGroup
@@ -105,8 +124,10 @@ func (c *Chaos) Run(ctx context.Context) (Result, error) {
 	if err := c.calm(ctx, net); err != nil {
 		return result, err
 	}
-	c.awaitAll(ctx)
-	result.Strikes, result.Seconds = c.strikes, time.Since(c.begun).Seconds()
+	if err := c.settle(ctx); err != nil {
+		return result, err
+	}
+	result.Strikes, result.Seconds = c.struck.counts(), time.Since(c.begun).Seconds()
 	return c.conclude(ctx, result)
 }
 
@@ -202,7 +223,18 @@ func (c *Chaos) startWorker(name string, net networks) (*Process, error) {
 	env := append(c.env(), "NATS_URL="+strings.Join(urls, ","),
 		"UIPATH_URL=http://"+net.orchestrator[name].Address()+"/demo/"+cli.DefaultTenant+"/orchestrator_")
 	args := slices.Concat([]string{"run", "--bulk-items", strconv.Itoa(c.Bulk), "--replicas", strconv.Itoa(max(1, c.Nodes))}, chaosTimes)
+	if slices.Contains(c.unsteady, name) {
+		args = append(args, "--unsteady-clock", strconv.FormatInt(c.clockSeed(name), 10))
+	}
 	return c.Installation.Run(name, env, args...)
+}
+
+// clockSeed is another for each start of a worker, and never 0.
+func (c *Chaos) clockSeed(name string) int64 {
+	c.startsMu.Lock()
+	defer c.startsMu.Unlock()
+	c.starts[name]++
+	return max(1, c.random("clock of "+name).Int64N(1<<40)+c.starts[name])
 }
 
 // publishAll publishes everything by its plan, and again what may not have
@@ -217,11 +249,7 @@ func (c *Chaos) publishAll(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("publish: %w", context.Cause(ctx))
 		}
-		due := slices.Concat(again, c.plan.takeDue(time.Since(c.begun)))
-		var err error
-		if again, err = publish(c.JS, due); err != nil {
-			return err
-		}
+		again = c.publishing.send(slices.Concat(again, c.plan.takeDue(time.Since(c.begun))))
 	}
 	return nil
 }
@@ -238,6 +266,31 @@ func (c *Chaos) calm(ctx context.Context, net networks) error {
 		}
 	}
 	return c.Ask(ctx, http.MethodPut, "/faults", map[string]any{"rate": 0, "latency": chaosLatency.String()}, nil)
+}
+
+// settle waits for everything that is still to come. What was published
+// without a key is known by its sequence, or by its dead letter where the
+// answer was lost.
+func (c *Chaos) settle(ctx context.Context) error {
+	c.awaitAll(ctx)
+	answered, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	if err := c.awaitAnswered(answered); err != nil {
+		c.tell("%v", err) // the report says what is missing
+	}
+	letters, err := c.deadLetters(ctx)
+	if err != nil {
+		return err
+	}
+	c.publishing.find(letters)
+	c.Published = c.publishing.stored
+	for _, r := range c.Published {
+		if r.Invalid && strings.HasPrefix(r.Key.Key, madeUpKeyPrefix) {
+			c.Requested = append(c.Requested, r.Key)
+		}
+	}
+	c.awaitAll(ctx)
+	return context.Cause(ctx) //nolint:wrapcheck // it says which signal came
 }
 
 // awaitAll waits for the outcomes, as long as more of them keep coming.
@@ -260,15 +313,43 @@ func (c *Chaos) conclude(ctx context.Context, result Result) (Result, error) {
 	if result.Report, err = c.Judge(ctx); err != nil {
 		return result, err
 	}
+	result.Requests, result.Published, result.Dropped = result.Report.Requests, c.publishing.sent, c.publishing.dropped
+	broken := c.broken()
 	for _, o := range c.Collector.All() {
-		key := history.Key{Lane: o.Lane(), Key: o.Key}
-		switch o.Status {
-		case pipeline.StatusAccepted, pipeline.StatusSucceeded:
-		case pipeline.StatusUnknown:
+		key := history.KeyOf(o)
+		switch {
+		case o.Status == pipeline.StatusAccepted || o.Status == pipeline.StatusSucceeded:
+		case o.Status == pipeline.StatusUnknown:
 			result.Unknown = append(result.Unknown, history.Violation{Key: key, What: o.Error.Message})
+		case o.Status == pipeline.StatusRejected && o.DecidedBy == pipeline.ByValidation && broken[key]:
 		default:
 			result.TurnedDown = append(result.TurnedDown, history.Violation{Key: key, What: fmt.Sprintf("%s after %d attempts: %+v", o.Status, o.Attempts, o.Error)})
 		}
 	}
+	result.During = make(map[string]string)
+	for _, v := range slices.Concat(result.Report.Violations, result.TurnedDown, result.Unknown) {
+		result.During[v.Key.String()] = c.during(v.Key)
+	}
 	return result, nil
+}
+
+// broken gives the keys that can never work.
+func (c *Chaos) broken() map[history.Key]bool {
+	broken := make(map[history.Key]bool)
+	for _, r := range c.Published {
+		broken[r.Key] = r.Invalid
+	}
+	return broken
+}
+
+// during tells what struck between a key's publishing and its outcome.
+func (c *Chaos) during(key history.Key) string {
+	from, to := c.publishing.first[key], c.Collector.Arrived(key)
+	if from.IsZero() {
+		from = c.begun
+	}
+	if to.IsZero() {
+		to = time.Now()
+	}
+	return fmt.Sprintf("published at %.1f s, told at %.1f s; meanwhile: %s", from.Sub(c.begun).Seconds(), to.Sub(c.begun).Seconds(), c.struck.between(c.begun, from, to))
 }

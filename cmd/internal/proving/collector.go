@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,8 +23,9 @@ type Collector struct {
 
 	mu       sync.Mutex
 	outcomes []pipeline.Outcome
-	settled  map[history.Key]bool // at the stage final
-	accepted map[history.Key]bool // at the stage accepted
+	settled  map[history.Key]bool      // at the stage final
+	arrived  map[history.Key]time.Time // of the first final outcome
+	accepted map[history.Key]bool      // at the stage accepted
 	changed  chan struct{}
 	err      error // why it has ended early
 }
@@ -31,7 +33,7 @@ type Collector struct {
 // startCollector returns when no outcome can be missed any more.
 func startCollector(ctx context.Context, js jetstream.JetStream) (*Collector, error) {
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Collector{cancel: cancel, settled: make(map[history.Key]bool), accepted: make(map[history.Key]bool), changed: make(chan struct{})}
+	c := &Collector{cancel: cancel, settled: make(map[history.Key]bool), arrived: make(map[history.Key]time.Time), accepted: make(map[history.Key]bool), changed: make(chan struct{})}
 	ready := make(chan struct{})
 	c.done.Go(func() {
 		for o, err := range pipeline.Watch(watch, js, pipeline.Topology{}, pipeline.OutcomeFilter{All: true}, func() { close(ready) }) {
@@ -62,7 +64,18 @@ func (c *Collector) add(o pipeline.Outcome, err error) {
 		return
 	}
 	c.outcomes = append(c.outcomes, o)
-	c.at(o.Stage)[history.Key{Lane: o.Lane(), Key: o.Key}] = true
+	key := history.KeyOf(o)
+	c.at(o.Stage)[key] = true
+	if o.Stage == pipeline.StageFinal && c.arrived[key].IsZero() {
+		c.arrived[key] = time.Now()
+	}
+}
+
+// Arrived is when a key's final outcome came; zero if none has.
+func (c *Collector) Arrived(key history.Key) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.arrived[key]
 }
 
 func (c *Collector) at(stage pipeline.Stage) map[history.Key]bool {

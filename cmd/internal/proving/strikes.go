@@ -41,14 +41,21 @@ func (c *Chaos) strikers(net networks) []striker {
 			{"worker frozen", 1, func(ctx context.Context, _ *rand.Rand) error { return c.freeze(ctx, name, frozenFor) }},
 		}})
 	}
-	nats := striker{c.random("nats"), 5 * time.Second, []strike{
+	// One for all servers and what they stand on, since only one of them at a
+	// time may be away.
+	nats := striker{c.random("nats"), 4 * time.Second, []strike{
 		{"NATS killed", 2, c.killNode},
+		{"stream full", 2, c.limitStream},
+		{"disk busy", 1, c.keepDiskBusy},
 		{"NATS frozen", 1, func(ctx context.Context, random *rand.Rand) error {
 			return c.freeze(ctx, c.anyNode(random).name, upTo(random, 1500*time.Millisecond))
 		}},
 	}}
 	if len(c.nodes) > 1 {
 		nats.strikes = append(nats.strikes, strike{"leader stepped down", 2, c.stepDown})
+	}
+	if canLimitFiles {
+		nats.strikes = append(nats.strikes, strike{"disk full", 2, c.refuseWrites})
 	}
 	network := striker{random: c.random("network"), pause: 3 * time.Second}
 	for _, state := range []struct {
@@ -82,11 +89,11 @@ func (c *Chaos) strikers(net networks) []striker {
 func (s striker) strike(ctx context.Context, c *Chaos) error {
 	for wait(ctx, s.pause/2+upTo(s.random, s.pause)) == nil {
 		next := s.draw()
-		c.strikesMu.Lock()
-		c.strikes[next.name]++
-		c.strikesMu.Unlock()
 		c.tell("%s", next.name)
-		if err := next.do(ctx, s.random); err != nil && ctx.Err() == nil {
+		over := c.struck.begin(next.name)
+		err := next.do(ctx, s.random)
+		over()
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("%s: %w", next.name, err)
 		}
 	}
@@ -150,16 +157,20 @@ func (c *Chaos) freeze(ctx context.Context, name string, d time.Duration) error 
 
 func (c *Chaos) anyNode(random *rand.Rand) node { return anyOf(random, c.nodes) }
 
-// killNode kills a server and starts it again a little later. It returns when
-// all servers have what the others have, so that a majority is never away.
+// killNode kills a server and starts it again a little later.
 func (c *Chaos) killNode(ctx context.Context, random *rand.Rand) error {
-	n := c.anyNode(random)
+	return c.restart(ctx, c.anyNode(random), upTo(random, time.Second))
+}
+
+// restart returns when all servers have what the others have, so that a
+// majority is never away.
+func (c *Chaos) restart(ctx context.Context, n node, away time.Duration) error {
 	p, err := c.Process(n.name)
 	if err != nil {
 		return err
 	}
 	p.Kill()
-	_ = wait(ctx, upTo(random, time.Second)) // it must come back, whatever has ended
+	_ = wait(ctx, away) // it must come back, whatever has ended
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), Patience)
 	defer cancel()
 	if err := c.StartNATS(back, c.env()); err != nil {
@@ -172,7 +183,7 @@ func (c *Chaos) killNode(ctx context.Context, random *rand.Rand) error {
 func (c *Chaos) awaitCurrent(ctx context.Context) error {
 	for {
 		behind := ""
-		for _, name := range []string{pipeline.Topology{}.RequestsStream(), pipeline.Topology{}.LedgerStream(), pipeline.Topology{}.DeadLettersStream()} {
+		for _, name := range streams() {
 			if !c.isCurrent(ctx, name) {
 				behind = name
 			}
