@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,7 +72,7 @@ func unlessAway(err error) error {
 		}
 	}
 	var refused jetstream.JetStreamError
-	if errors.As(err, &refused) && refused.APIError() != nil && refused.APIError().Code >= 500 {
+	if errors.As(err, &refused) && refused.APIError() != nil && refused.APIError().Code == http.StatusServiceUnavailable {
 		return nil // a cluster that is looking for its leader
 	}
 	return err

@@ -1,6 +1,7 @@
 package proving
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -67,11 +68,19 @@ func (p *publishing) await(m planned, acks []jetstream.PubAckFuture, begun time.
 			key := m.keyAt(ack.Sequence)
 			p.noteFirst(key, begun)
 			p.stored = append(p.stored, history.Request{Key: key, Sequence: ack.Sequence, Payload: m.payload, Invalid: m.invalid()})
-		case <-future.Err(): //nolint:errcheck // whatever it is, the message is published again
+		case err := <-future.Err():
+			if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == codeInProcess {
+				p.dropped++
+			}
+			// Unless the other copy is stored, whatever it is, the message is
+			// published again.
 		}
 	}
 	return stored
 }
+
+// codeInProcess is how a cluster drops a repeat of what it is just storing.
+const codeInProcess jetstream.ErrorCode = 10158
 
 func (p *publishing) noteFirst(key history.Key, at time.Time) {
 	if p.first[key].IsZero() {
