@@ -23,13 +23,14 @@ func (c *checker) judgeDeadLetters(s *story) {
 	if !ok {
 		return // there is nothing to hold them against, and it is lost already
 	}
+	own, complete := ownReasons(last), true
 	for _, r := range s.requests {
 		if reason := r.buriedAs(last); reason != "" && !s.hasDeadLetter(r.Sequence, reason) {
+			complete = complete && !slices.Contains(own, reason) // one that is missing is told once
 			c.lost(s, "the request with sequence %d has no dead letter with the reason %s", r.Sequence, reason)
 		}
 	}
-	own := ownReasons(last)
-	if len(own) > 0 && !slices.ContainsFunc(own, func(reason string) bool { return s.hasDeadLetter(0, reason) }) {
+	if complete && len(own) > 0 && !slices.ContainsFunc(own, func(reason string) bool { return s.hasDeadLetter(0, reason) }) {
 		c.lost(s, "reported %s, and there is no dead letter", brief(last))
 	}
 	for _, d := range s.dead {

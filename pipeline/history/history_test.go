@@ -146,6 +146,7 @@ func TestCheckDeadLetters(t *testing.T) {
 		{"unknown", []history.Request{first}, effect, pipeline.StatusUnknown, []history.DeadLetter{letter(1, "unknown")}, ""},
 		{"invalid", []history.Request{invalid}, nil, pipeline.StatusRejected, []history.DeadLetter{letter(3, "invalid")}, ""},
 		{"invalid, another's dead letter", []history.Request{invalid}, nil, pipeline.StatusRejected, []history.DeadLetter{letter(4, "invalid")}, "sequence 3 has no dead letter"},
+		{"invalid, no dead letter", []history.Request{invalid}, nil, pipeline.StatusRejected, nil, "sequence 3 has no dead letter"},
 		{"invalid, carried out", []history.Request{invalid}, effect, pipeline.StatusAccepted, []history.DeadLetter{letter(3, "invalid")}, "it can never work"},
 		{"nobody asked", []history.Request{first}, effect, pipeline.StatusAccepted, []history.DeadLetter{{Key: key("b"), Sequence: 8, Reason: "invalid"}}, "nobody asked"},
 	} {
@@ -160,6 +161,9 @@ func TestCheckDeadLetters(t *testing.T) {
 			}
 			if test.breach != "" && !strings.Contains(r.Violations[0].What, test.breach) {
 				t.Errorf("violation %q, want %q in it", r.Violations[0].What, test.breach)
+			}
+			if r.Lost > 1 {
+				t.Errorf("lost: %d, want 1 at most", r.Lost)
 			}
 		})
 	}
