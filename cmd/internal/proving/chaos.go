@@ -94,7 +94,7 @@ func (c *Chaos) Run(ctx context.Context) (Result, error) {
 	c.Requested = slices.Clone(c.plan.keys)
 	c.unsteady = anyOf(c.random("clocks"), [][]string{workerNames[:1], workerNames[1:], workerNames})
 	result := Result{
-		Seed: c.Seed, Nodes: max(1, c.Nodes), Sync: map[bool]string{false: "always", true: "default"}[c.SyncDefault],
+		Seed: c.Seed, Nodes: max(1, c.Nodes), Sync: c.syncMode(),
 		Conflicts: c.plan.conflicts, Invalid: c.plan.invalid, UnsteadyClocks: c.unsteady,
 	}
 	c.begun, c.starts = time.Now(), make(map[string]int64)
@@ -129,6 +129,14 @@ func (c *Chaos) Run(ctx context.Context) (Result, error) {
 	}
 	result.Strikes, result.Seconds = c.struck.counts(), time.Since(c.begun).Seconds()
 	return c.conclude(ctx, result)
+}
+
+// syncMode is when the NATS servers write to disk.
+func (c *Chaos) syncMode() string {
+	if c.SyncDefault {
+		return "default"
+	}
+	return "always"
 }
 
 // random is the source of everything random about one thing.
