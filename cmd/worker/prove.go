@@ -183,7 +183,7 @@ NATS servers:  %d, sync %s
 strikes:       %d: %s
 set clocks:    of worker %s
 requests:      %d
-published:     %d (%d of them with another payload under a known key, %d invalid; %d dropped by the stream as repeats)
+published:     %d (%d of them with another payload under a known key, %d invalid; %d sent again, %d dropped by the stream as repeats)
 effects:       %d
 duplicates:    %d
 lost:          %d
@@ -193,7 +193,7 @@ outcomes:      %v
 dead letters:  %d
 seconds:       %.0f
 verdict:       %s
-`, r.Seed, r.Nodes, r.Sync, struck, strings.Join(strikes, ", "), strings.Join(r.UnsteadyClocks, " and "), r.Requests, r.Published, r.Conflicts, r.Invalid, r.Dropped,
+`, r.Seed, r.Nodes, r.Sync, struck, strings.Join(strikes, ", "), strings.Join(r.UnsteadyClocks, " and "), r.Requests, r.Published, r.Conflicts, r.Invalid, r.Resent, r.Dropped,
 		r.Report.Effects, r.Report.Duplicates, r.Report.Lost, r.Report.Contradicting, r.Report.Unknown, r.Report.Statuses, r.Report.DeadLetters, r.Seconds, verdict)
 	return err //nolint:wrapcheck // the caller says what was being done
 }

@@ -45,7 +45,8 @@ type Result struct {
 	Nodes     int            `json:"nodes"`
 	Sync      string         `json:"sync"`      // always, or default
 	Requests  int            `json:"requests"`  // keys asked for
-	Published int            `json:"published"` // messages, with repeats and those sent again
+	Published int            `json:"published"` // messages, with repeats
+	Resent    int            `json:"resent"`    // of these, again and again until they were stored
 	Dropped   int            `json:"dropped"`   // by the stream, as repeats within its duplicate window
 	Conflicts int            `json:"conflicts"` // repeats with another payload
 	Invalid   int            `json:"invalid"`   // messages that can never work
@@ -94,7 +95,7 @@ func (c *Chaos) Run(ctx context.Context) (Result, error) {
 	c.Requested = slices.Clone(c.plan.keys)
 	c.unsteady = anyOf(c.random("clocks"), [][]string{workerNames[:1], workerNames[1:], workerNames})
 	result := Result{
-		Seed: c.Seed, Nodes: max(1, c.Nodes), Sync: c.syncMode(),
+		Seed: c.Seed, Nodes: max(1, c.Nodes), Sync: c.syncMode(), Published: len(c.plan.messages) + c.plan.doubled,
 		Conflicts: c.plan.conflicts, Invalid: c.plan.invalid, UnsteadyClocks: c.unsteady,
 	}
 	c.begun, c.starts = time.Now(), make(map[string]int64)
@@ -321,7 +322,7 @@ func (c *Chaos) conclude(ctx context.Context, result Result) (Result, error) {
 	if result.Report, err = c.Judge(ctx); err != nil {
 		return result, err
 	}
-	result.Requests, result.Published, result.Dropped = result.Report.Requests, c.publishing.sent, c.publishing.dropped
+	result.Requests, result.Resent, result.Dropped = result.Report.Requests, c.publishing.sent-result.Published, c.publishing.dropped
 	broken := c.broken()
 	for _, o := range c.Collector.All() {
 		key := history.KeyOf(o)
