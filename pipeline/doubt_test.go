@@ -59,7 +59,9 @@ func TestWorkerDiesInTheCall(t *testing.T) {
 					if took := time.Since(begin); took > 2*time.Minute {
 						t.Errorf("settled %s after the crash, want it soon after hold and settle time", took)
 					}
-					r.checkOnce(test.lane, test.requests)
+					if got := r.checkOnce(test.lane, test.requests)[pipeline.StatusAccepted]; got != len(test.requests) {
+						t.Errorf("%d of %d accepted, though what became of each can be known", got, len(test.requests))
+					}
 					time.Sleep(time.Minute)
 					r.settled()
 				})
@@ -112,7 +114,7 @@ func TestOlderThanTheLedger(t *testing.T) {
 func TestLateEffects(t *testing.T) {
 	t.Parallel()
 	late := simulator.Faults{Rate: 0.5, Kinds: []simulator.FaultKind{simulator.Late}, LateBy: 70 * time.Second}
-	inBubble(t, simulator.Config{Seed: 3, Faults: late}, func(t *testing.T, r *rig) {
+	inBubble(t, simulator.Config{Seed: 3, Faults: late}, func(_ *testing.T, r *rig) {
 		r.start(r.config())
 		queued, started := items(20), someJobs(20)
 		for i := range queued {
@@ -120,6 +122,9 @@ func TestLateEffects(t *testing.T) {
 			r.publish(jobs, started[i])
 			time.Sleep(time.Second)
 		}
+		time.Sleep(25 * time.Second)
+		r.publish(plainItems, queued...) // the first calls' claims are over
+		r.publish(jobs, started...)
 		r.await(plainItems, time.Hour, queued...)
 		r.await(jobs, time.Hour, started...)
 		time.Sleep(5 * time.Minute) // whatever is still to come has come
@@ -190,19 +195,24 @@ func TestReferenceThatIsNotTheKey(t *testing.T) {
 // A Reference that somebody else's item has is not ours to report as done.
 func TestReferenceOfAnotherItem(t *testing.T) {
 	t.Parallel()
-	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
-		stop := r.start(r.config())
-		r.publish(uniqueItems, pipeline.Request{Key: "first", Item: json.RawMessage(`{"Reference":"INV-1"}`)})
-		r.final(uniqueItems, "first")
-		time.Sleep(time.Minute)
-		r.publish(uniqueItems, item("INV-1", 1))
-		o := r.final(uniqueItems, "INV-1")
-		if o.Status != pipeline.StatusRejected || o.DecidedBy != pipeline.ByDuplicate || o.Item == nil || o.Item.ID == 0 || o.Error.Code != "1016" {
-			t.Errorf("got %+v, want it rejected as a duplicate, with the other item's id", o)
-		}
-		stop()
-		r.settled()
-	})
+	for name, other := range map[string]string{"same content": `{"Reference":"INV-1","Priority":"Normal","SpecificContent":{"Amount":1}}`, "other content": `{"Reference":"INV-1"}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+				stop := r.start(r.config())
+				r.publish(uniqueItems, pipeline.Request{Key: "first", Item: json.RawMessage(other)})
+				r.final(uniqueItems, "first")
+				time.Sleep(time.Minute)
+				r.publish(uniqueItems, item("INV-1", 1))
+				o := r.final(uniqueItems, "INV-1")
+				if o.Status != pipeline.StatusRejected || o.DecidedBy != pipeline.ByDuplicate || o.Item == nil || o.Item.ID == 0 || o.Error.Code != "1016" {
+					t.Errorf("got %+v, want it rejected as a duplicate, with the other item's id", o)
+				}
+				stop()
+				r.settled()
+			})
+		})
+	}
 }
 
 // A call that had no effect is not made again once the producer's time is over.

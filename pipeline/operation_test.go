@@ -138,22 +138,41 @@ func TestDrain(t *testing.T) {
 func TestTrim(t *testing.T) {
 	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		held := item("held", 0)
+		held.Until = pipeline.UntilCompleted // so that it is called alone
+		call := r.simulator.Hold(simulator.Hold{Operation: "AddQueueItem", Reference: held.Key})
 		stop := r.start(r.config())
 		r.publish(plainItems, items(300)...)
 		r.await(plainItems, time.Minute, items(300)...)
-		time.Sleep(time.Minute)
+		r.publish(plainItems, held)
+		<-call.Arrived()
+		more := []pipeline.Request{item("more-1", 1), item("more-2", 2)}
+		r.publish(plainItems, more...)
+		r.await(plainItems, time.Minute, more...)
+		time.Sleep(20 * time.Second)
+		if n := r.waiting(); n != 3 {
+			t.Errorf("%d requests in the stream, want the one in hand and what came after it", n)
+		}
+		call.Release()
+		time.Sleep(20 * time.Second)
 		stop()
 		r.publish(plainItems, item("later", 1))
-		stream, err := r.js.Stream(t.Context(), r.topology.RequestsStream())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := stream.CachedInfo().State.Msgs; n != 1 {
+		if n := r.waiting(); n != 1 {
 			t.Errorf("%d requests in the stream, want the one that is open", n)
 		}
 		r.start(r.config())
 		r.final(plainItems, "later")
 	})
+}
+
+// waiting counts the requests in their stream.
+func (r *rig) waiting() uint64 {
+	r.t.Helper()
+	stream, err := r.js.Stream(r.t.Context(), r.topology.RequestsStream())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return stream.CachedInfo().State.Msgs
 }
 
 // A consumer that somebody else has on the stream says nothing of what is
@@ -278,7 +297,7 @@ func TestProvisionRefusesToForget(t *testing.T) {
 // Two workers share every lane; no key has two effects.
 func TestTwoWorkersWithRepeats(t *testing.T) {
 	t.Parallel()
-	inBubble(t, simulator.Config{Seed: 5, Faults: simulator.Faults{Rate: 0.05}}, func(_ *testing.T, r *rig) {
+	inBubble(t, simulator.Config{Seed: 5, Faults: simulator.Faults{Rate: 0.05, Latency: 2 * time.Second}}, func(_ *testing.T, r *rig) {
 		r.start(r.config())
 		r.start(r.config())
 		queued := items(2000)
@@ -295,25 +314,21 @@ func TestTwoWorkersWithRepeats(t *testing.T) {
 
 // A request is recognised for as long as the ledger's retention says, far beyond
 // any duplicate window of JetStream's.
-func TestRepeatedWeeksLater(t *testing.T) {
+func TestRepeatedDaysLater(t *testing.T) {
 	t.Parallel()
-	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
-		start := func() (stop func()) {
-			cfg := r.config()
-			cfg.Topology.Retention = 15 * 24 * time.Hour
-			return r.start(cfg)
-		}
-		stop := start()
+	inBubble(t, simulator.Config{}, func(_ *testing.T, r *rig) {
 		queued := items(3)
-		r.publish(plainItems, queued...)
-		r.await(plainItems, time.Hour, queued...)
-		stop()
-		time.Sleep(14 * 24 * time.Hour)
-		stop = start()
-		r.publish(plainItems, queued...)
-		time.Sleep(time.Minute)
-		stop()
-		r.settled()
+		for range 2 {
+			cfg := r.config()
+			cfg.Topology.Retention = 48 * time.Hour
+			stop := r.start(cfg)
+			r.publish(plainItems, queued...)
+			r.await(plainItems, time.Hour, queued...)
+			time.Sleep(time.Minute)
+			stop()
+			r.settled()
+			time.Sleep(47 * time.Hour)
+		}
 		r.checkOnce(plainItems, queued)
 	})
 }

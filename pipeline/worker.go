@@ -46,7 +46,6 @@ type Config struct {
 	MaxHeld     int           // 10,000: deliveries in hand at once
 	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
 
-
 	Logger *slog.Logger // nil discards
 	// Wall tells what the wall clock shows; time.Now if nil. It is for tests,
 	// which set it.
