@@ -234,8 +234,10 @@ func (w *Worker) forgetAccepted(ctx context.Context, open tracked) error {
 	if err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
-	if err := stream.DeleteMsg(ctx, open.sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("remove the news of acceptance: %w", err)
+	if err := stream.DeleteMsg(ctx, open.sequence); err != nil {
+		if _, there := stream.GetMsg(ctx, open.sequence); !errors.Is(there, jetstream.ErrMsgNotFound) { // another worker was faster
+			return fmt.Errorf("remove the news of acceptance: %w", err)
+		}
 	}
 	w.reach.all(PointEndForgotten, 1)
 	return nil

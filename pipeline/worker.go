@@ -218,7 +218,9 @@ func (w *Worker) limitDrain(ctx, work context.Context, stopWork context.CancelCa
 	select {
 	case <-ctx.Done():
 	case <-work.Done():
-		return
+	}
+	if ctx.Err() == nil {
+		return // it ends by itself
 	}
 	w.stats.ready.Store(false)
 	w.reach.all(PointDraining, 1)
