@@ -34,7 +34,7 @@ import (
 // Some of the cells:
 //
 //	go test ./cmd/worker -run TestCrashMatrix -v -count=1 -artifacts -args -cell=outcome-stored/job
-var matrixCell = flag.String("cell", "", "TestCrashMatrix: only the cells whose names, POINT/KIND/POSITION/alone|beside, have this in them")
+var matrixCell = flag.String("cell", matrixCells, "TestCrashMatrix: only the cells whose names, POINT/KIND/POSITION/alone|beside, have this in them")
 
 // TestCrashMatrix ends a real worker process by SIGKILL at every point between
 // two durable steps, for every kind of lane, at the first, a middle and the
@@ -293,6 +293,13 @@ func (m *matrix) strike(c *cell) error {
 	c.mu.Lock()
 	c.victim = p
 	c.mu.Unlock()
+	if c.scene == sceneDrain {
+		ctx, cancel := context.WithTimeout(m.t.Context(), proving.Patience)
+		defer cancel()
+		if _, err := p.Says(ctx, "worker ready"); err != nil {
+			return err // what is told to stop before that has nothing in hand
+		}
+	}
 	const burst = 6
 	late := time.After(proving.Patience)
 	for n := 0; ; n++ {
