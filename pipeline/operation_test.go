@@ -66,7 +66,7 @@ func TestThrottlingHoldsForAllWorkers(t *testing.T) {
 	})
 }
 
-// Orchestrator is away for minutes: nothing is lost, nothing ends, and all
+// Orchestrator is away for ten minutes: nothing is lost, nothing ends, and all
 // goes on when it is back.
 func TestOutage(t *testing.T) {
 	t.Parallel()
@@ -77,7 +77,7 @@ func TestOutage(t *testing.T) {
 				r.start(r.config())
 				queued := items(1000)
 				r.publish(plainItems, queued...)
-				time.Sleep(5 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				if err := r.simulator.SetFaults(simulator.Faults{}); err != nil {
 					t.Fatal(err)
 				}
@@ -487,6 +487,13 @@ func TestLedgerFull(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if n := len(r.simulator.Effects()); n == 0 || n == 300 {
 			t.Fatalf("%d effects, want the ledger to be full in the middle", n)
+		}
+		w, err := pipeline.New(r.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Run(t.Context()); !errors.Is(err, pipeline.ErrLedgerFull) {
+			t.Errorf("a worker that starts now ends with %v, want it to say that the ledger is full", err)
 		}
 		limit(-1)
 		r.await(plainItems, 10*time.Minute, items(300)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,7 +28,11 @@ var errNotRefused = errors.New("it was not")
 func (l *ledger) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
 	defer cancel()
-	if err := l.probeConditions(ctx); err != nil {
+	err := l.probeConditions(ctx)
+	if isFull(err) {
+		return fmt.Errorf("probe of stream %s: %w: %w", l.topology.LedgerStream(), ErrLedgerFull, err)
+	}
+	if err != nil {
 		return fmt.Errorf("probe of stream %s: %w; NATS 2.12 or newer is needed, and the stream as waybill makes it", l.topology.LedgerStream(), err)
 	}
 	singly, err := l.timeWrites(ctx, false)
@@ -40,6 +45,17 @@ func (l *ledger) probe(ctx context.Context) error {
 	}
 	l.atomic = together < singly
 	return nil
+}
+
+// ErrLedgerFull is returned by Run where the ledger takes no writes when the
+// worker starts. It may once there is room again.
+var ErrLedgerFull = errors.New("the stream takes no more; raise its limits, or make room where JetStream keeps its files")
+
+// isFull tells the server's refusals for lack of room.
+func isFull(err error) bool {
+	const accountResources, insufficientResources, memoryResources, storageResources, storeFailed = 10002, 10023, 10028, 10047, 10077
+	return slices.ContainsFunc([]jetstream.ErrorCode{accountResources, insufficientResources, memoryResources, storageResources, storeFailed},
+		func(code jetstream.ErrorCode) bool { return isCode(err, code) })
 }
 
 func (l *ledger) probeConditions(ctx context.Context) error {

@@ -224,7 +224,7 @@ func exitCodeOf(err error) error {
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return cli.Errorf(cli.ExitUsage, "%w: is JetStream enabled on this server and for this account?", err)
 	}
-	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) {
+	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, pipeline.ErrLedgerFull) {
 		return cli.Errorf(cli.ExitUnreachable, "%w", err)
 	}
 	return cli.Errorf(cli.ExitUsage, "%w", err)
