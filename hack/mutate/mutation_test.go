@@ -22,7 +22,14 @@ func TestMutationsAreFound(t *testing.T) {
 	if len(all) < 8 {
 		t.Errorf("%d mutations, want 8 or more", len(all))
 	}
+	guarantees, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range all {
+		if !strings.Contains(string(guarantees), "`"+m.name+"`") {
+			t.Errorf("docs/guarantees.md does not tell of %s", m.name)
+		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			overlay, err := m.plant(t.TempDir())
