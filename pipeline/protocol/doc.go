@@ -16,6 +16,11 @@
 // is dead, no call made under it can still take effect, and others may take it
 // over. That the last is so is an assumption, which docs/guarantees.md names.
 //
+// What is not here: requests that can never work and further payloads under a
+// known key, which are never called; how a look-up comes to be sure of what it
+// does not find; and pauses, patience and throttling, which only choose when a
+// step is taken, and here any is taken at any time.
+//
 // [Search] visits every state that can be reached, holds it against the promise
 // and, where it is broken, gives the shortest way there. It also finds the
 // states from which no way leads to an end: a request that is lost without
