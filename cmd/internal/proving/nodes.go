@@ -117,7 +117,8 @@ func (in *Installation) connect(ctx context.Context) error {
 	}
 	in.NATSURL = strings.Join(urls, ",")
 	var err error
-	if in.nc, err = nats.Connect(in.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("waybill test")); err != nil {
+	quiet := func(*nats.Conn, *nats.Subscription, error) {} // that connections break is the point
+	if in.nc, err = nats.Connect(in.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("waybill test"), nats.ErrorHandler(quiet)); err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	if in.JS, err = jetstream.New(in.nc, jetstream.WithPublishAsyncTimeout(publishTimeout)); err != nil {
