@@ -143,6 +143,31 @@ func (c *Client) attempt(ctx context.Context, cl call, folderID int64) *Error {
 	return err
 }
 
+// ErrNotSent is in the error of a call that was not sent since the caller's
+// last look forbade it.
+var ErrNotSent = errors.New("not sent")
+
+type lastLookKey struct{}
+
+// WithLastLook has each try of a call that is made with the context ask look
+// right before it is sent, after whatever login and pause. Where look returns an
+// error nothing is sent: the call's *Error is Transient, has ErrNotSent and
+// look's error in it, and the call is not repeated.
+func WithLastLook(ctx context.Context, look func() error) context.Context {
+	return context.WithValue(ctx, lastLookKey{}, look)
+}
+
+func lastLook(ctx context.Context) error {
+	look, ok := ctx.Value(lastLookKey{}).(func() error)
+	if !ok {
+		return nil
+	}
+	if err := look(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return nil
+}
+
 // during tells which operation needed the token.
 func (e *Error) during(op string) *Error {
 	copied := *e // the original may be shared with other callers
@@ -161,6 +186,9 @@ func (c *Client) exchange(ctx context.Context, cl call, folderID int64, token st
 	req, err := c.request(httptrace.WithClientTrace(limited, sent.trace()), cl, folderID, token)
 	if err != nil {
 		return rejected(cl.op, cl.class, err, "")
+	}
+	if err := lastLook(ctx); err != nil {
+		return &Error{Op: cl.op, Kind: Transient, Class: cl.class, Err: err}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

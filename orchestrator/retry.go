@@ -52,9 +52,10 @@ func waitingEnded(ctx context.Context, err error) error {
 }
 
 // worthRepeating leaves out the transient ones that a moment's wait will not
-// mend: an answer from something that is not Orchestrator.
+// mend: an answer from something that is not Orchestrator, and the caller's own
+// refusal.
 func (e *Error) worthRepeating() bool {
-	return e.Kind == Transient && (e.StatusCode == 0 || e.StatusCode >= 400)
+	return e.Kind == Transient && !errors.Is(e, ErrNotSent) && (e.StatusCode == 0 || e.StatusCode >= 400)
 }
 
 // pauses are the waits between tries: growing, jittered, never shorter than the

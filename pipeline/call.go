@@ -236,8 +236,19 @@ func batchExecutionKey(lane Lane, key string, generation int) string {
 
 // callTime bounds a call by the time it may take and by the claims it is made
 // under, whichever is over first: a worker that stood still since it looked at
-// its claims must not send it any more.
+// its claims must not send it any more. Since a machine that was suspended has
+// not counted that time, both its clocks are looked at once more right before
+// the call is sent.
 func (r *runner) callTime(ctx context.Context, batch []*delivery) (context.Context, context.CancelFunc) {
+	ctx = orchestrator.WithLastLook(ctx, func() error {
+		now := r.now()
+		for _, d := range batch {
+			if d.timeLeft(now) < callMargin {
+				return errors.New("the claim it was to be made under is over")
+			}
+		}
+		return nil
+	})
 	end := time.Now().Add(r.cfg.CallTimeout)
 	for _, d := range batch {
 		if over := d.heldSince.mono.Add(d.claim.Hold - callMargin); over.Before(end) {
@@ -250,6 +261,9 @@ func (r *runner) callTime(ctx context.Context, batch []*delivery) (context.Conte
 // answered learns of the tenant from the end of a call that may take effect.
 func (r *runner) answered(ctx context.Context, batch []*delivery, err error) {
 	r.reach.all(PointAnswered, len(batch))
+	if errors.Is(err, orchestrator.ErrNotSent) {
+		return // it says nothing of the tenant
+	}
 	r.tenant.observe(ctx, orchestrator.Writes, err)
 	if r.tenant.pausedFor(orchestrator.Writes) > 0 {
 		r.reach.all(PointThrottled, len(batch))
@@ -297,6 +311,9 @@ func (r *runner) sortError(ctx context.Context, t target, batch []*delivery, err
 	if !ok {
 		r.inDoubt(ctx, t, batch, err)
 		return
+	}
+	if errors.Is(err, orchestrator.ErrNotSent) {
+		r.log.Info("call not sent", "requests", len(batch), "error", err)
 	}
 	switch e.Kind {
 	case orchestrator.Transient:

@@ -11,8 +11,8 @@ import (
 )
 
 // A worker may stand still between any two durable steps for as long as it
-// likes, a machine that is suspended for one: meanwhile another has carried on,
-// and what the first does when it wakes up changes nothing.
+// likes: meanwhile another has carried on, and what the first does when it wakes
+// up changes nothing.
 func TestWorkerThatPauses(t *testing.T) {
 	t.Parallel()
 	for _, point := range pipeline.Points() {
@@ -84,4 +84,33 @@ func publishTwice(r *rig, round int, requested map[pipeline.Lane][]pipeline.Requ
 	for lane, requests := range fresh {
 		requested[lane] = append(requested[lane], requests...)
 	}
+}
+
+// A machine that was suspended does not count that time on its monotonic clock,
+// by which a call's own time is measured: the wall clock tells, right before the
+// call is sent.
+func TestMachineThatWasSuspended(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		var slept atomic.Int64
+		cfg := r.config()
+		cfg.Wall = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+		calls := &counting{next: r.simulator.RoundTripper(), word: "StartJobs"}
+		cfg.Tenants[0].Client = r.client(calls)
+		cfg.Reached = func(p pipeline.Point, _, _ int) {
+			if p == pipeline.PointCalling {
+				slept.CompareAndSwap(0, int64(10*time.Minute))
+			}
+			if p == pipeline.PointAnswered && slept.Load() > 0 {
+				if n := calls.calls.Load(); slept.CompareAndSwap(int64(10*time.Minute), int64(10*time.Minute)+1) && n != 0 {
+					t.Errorf("%d calls were sent after the machine was suspended, want none", n)
+				}
+			}
+		}
+		r.start(cfg)
+		r.publish(jobs, job("run-1"))
+		if o := r.final(jobs, "run-1"); o.Status != pipeline.StatusAccepted || o.Attempts != 1 {
+			t.Errorf("got %s after %d attempts, want it accepted by the one call that was sent", o.Status, o.Attempts)
+		}
+	})
 }
