@@ -38,8 +38,8 @@ func TestBadInputIsAnswered(t *testing.T) {
 		{"half a megabyte", "uipath.requests.Default.Shared.items.Plain", `{"key":"a","item":{"SpecificContent":{"x":"` + strings.Repeat("y", 501*1024) + `"}}}`, nil, plainItems, "a", "512000", "invalid"},
 		{"misspelt folder", "uipath.requests.Default.Finance%2fEU.items.Plain", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Finance%2fEU", Kind: pipeline.KindItem, Name: "Plain"}, "a", "upper-case hex", "invalid"},
 		{"unknown folder", "uipath.requests.Default.Nowhere.items.Plain", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Nowhere", Kind: pipeline.KindItem, Name: "Plain"}, "a", `folder \"Nowhere\"`, "rejected"},
-		{"unknown queue", "uipath.requests.Default.-.items.Nothing", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "Nothing"}, "a", `queue \"Nothing\"`, "rejected"},
-		{"unknown process", "uipath.requests.Default.-.jobs.Nothing", `{"key":"a","job":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindJob, Name: "Nothing"}, "a", `process \"Nothing\"`, "rejected"},
+		{"unknown queue", "uipath.requests.Default.-.items.Nothing", `{"key":"a","item":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Nothing"}, "a", `queue \"Nothing\"`, "rejected"},
+		{"unknown process", "uipath.requests.Default.-.jobs.Nothing", `{"key":"a","job":{}}`, nil, pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindJob, Name: "Nothing"}, "a", `process \"Nothing\"`, "rejected"},
 		{"date without zone", "uipath.requests.Default.Shared.items.Plain", `{"key":"a","item":{"DueDate":"2026-12-01T08:00"}}`, nil, plainItems, "a", "time zone", "invalid"},
 		{"arguments", "uipath.requests.Default.Shared.jobs.Pay%20invoices", `{"key":"a","job":{"InputArguments":"` + strings.Repeat("z", 10_001) + `"}}`, nil, jobs, "a", "job.InputArguments", "invalid"},
 	} {

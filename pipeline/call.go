@@ -81,6 +81,11 @@ func byBytes(batch []*delivery, most int) [][]*delivery {
 // ready keeps the deliveries that a call may be made for now, and counts the
 // call. Everything that can forbid it is asked here, as late as possible.
 func (r *runner) ready(ctx context.Context, t target, batch []*delivery) []*delivery {
+	now := r.clock.now()
+	late, batch := split(batch, func(d *delivery) bool { return d.expired(now) })
+	for _, d := range late { // while the batch was waiting for its turn
+		r.refuse(t, d, now)
+	}
 	wait := r.tenant.pausedFor(orchestrator.Writes)
 	if ctx.Err() != nil {
 		wait = time.Second

@@ -105,13 +105,13 @@ func (r *runner) meet(d *delivery, s keyState) (again bool) {
 		d.claim.revision = s.claim.revision // ours: only the answer was lost
 		return false
 	case s.outcome != nil && (s.claim == nil || s.claim.Generation <= s.outcome.Generation):
-		r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence)
+		r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence, s.outcome.RequestedAt)
 		return false
 	case s.claim == nil:
 		d.prior = nil
 		return true // a replica that is behind, or one that went just now
-	case d.sequence != s.claim.RequestSequence && (d.fault != nil || s.claim.PayloadHash != d.payload.hash):
-		r.meetSettled(d, s.claim.PayloadHash, s.claim.RequestSequence)
+	case !d.is(s.claim.RequestSequence, s.claim.PublishedAt) && (d.fault != nil || s.claim.PayloadHash != d.payload.hash):
+		r.meetSettled(d, s.claim.PayloadHash, s.claim.RequestSequence, s.claim.PublishedAt)
 		return false
 	case s.claim.State == claimTracked:
 		d.known()
@@ -133,9 +133,9 @@ func (r *runner) meet(d *delivery, s keyState) (again bool) {
 // meetSettled settles a further copy of a request: one that says the same is
 // done with; one that says something else under the same key, or that is
 // broken, is kept for the operator and changes nothing.
-func (r *runner) meetSettled(d *delivery, hash string, sequence uint64) {
+func (r *runner) meetSettled(d *delivery, hash string, sequence uint64, published time.Time) {
 	switch {
-	case d.sequence == sequence:
+	case d.is(sequence, published):
 		d.known()
 	case d.fault != nil:
 		d.buried(reasonInvalid)
@@ -191,7 +191,7 @@ func (r *runner) confirm(ctx context.Context, lane Lane, batch []*delivery) (ope
 		case s.claim.revision > d.claim.revision:
 			d.later(time.Second) // we have been replaced
 		case s.outcome != nil && s.outcome.Generation >= d.claim.Generation:
-			r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence)
+			r.meetSettled(d, s.outcome.PayloadHash, s.outcome.RequestSequence, s.outcome.RequestedAt)
 		}
 	}
 	return open

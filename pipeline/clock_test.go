@@ -1,10 +1,13 @@
 package pipeline_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
@@ -43,5 +46,66 @@ func TestClocksThatAreWrong(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// otherClock is JetStream whose streams' states are stamped by a server with
+// another clock than the one that has stamped the requests.
+type otherClock struct {
+	jetstream.JetStream
+	behind time.Duration
+}
+
+type otherStream struct {
+	jetstream.Stream
+	behind time.Duration
+}
+
+func (c otherClock) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := c.JetStream.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return otherStream{s, c.behind}, nil
+}
+
+func (s otherStream) CachedInfo() *jetstream.StreamInfo {
+	info := *s.Stream.CachedInfo()
+	info.TimeStamp = info.TimeStamp.Add(-s.behind)
+	return &info
+}
+
+// Where the clocks leave it open whether an item was there before its request
+// was published, nobody says that it was: it is not added again.
+func TestClocksThatLeaveItOpen(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cfg    simulator.Config
+		behind time.Duration // of the NATS server that the worker hears
+	}{
+		"NATS servers that differ":         {simulator.Config{ClockSkew: -12 * time.Second}, 12 * time.Second},
+		"Orchestrator's is years from any": {simulator.Config{ClockSkew: -400 * 24 * time.Hour, TokenLife: 900 * 24 * time.Hour}, 0},
+	} {
+		for _, lane := range []pipeline.Lane{plainItems, uniqueItems} {
+			t.Run(name+", "+lane.Name, func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, test.cfg, func(t *testing.T, r *rig) {
+					cfg := r.config()
+					cfg.JetStream = otherClock{cfg.JetStream, test.behind}
+					lost := r.simulator.Hold(simulator.Hold{Operation: "AddQueueItem", When: simulator.After})
+					r.start(cfg)
+					time.Sleep(5 * time.Second)
+					r.publish(lane, item("K", 1))
+					<-lost.Arrived()
+					time.Sleep(time.Minute) // the call's time is over
+					lost.Release()
+					r.final(lane, "K")
+					r.checkOnce(lane, []pipeline.Request{item("K", 1)})
+					if n := r.effects(lane, "K"); n != 1 {
+						t.Errorf("%d effects, want 1", n)
+					}
+				})
+			})
+		}
 	}
 }

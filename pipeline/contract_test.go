@@ -853,6 +853,7 @@ func (v tour) rejected() {
 
 	nowhere := pipeline.Lane{Tenant: "Default", Folder: pipeline.DefaultFolder, Kind: pipeline.KindItem, Name: "Nowhere"}
 	v.r.publish(nowhere, item("lost", 1))
+	nowhere.Folder = "Shared" // which the default folder is
 	v.want(nowhere, "lost", pipeline.StatusRejected, "rejected")
 
 	strict := pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Strict"}

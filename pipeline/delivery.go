@@ -83,6 +83,12 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 	return d, nil
 }
 
+// is reports whether it is the message that was published then under this
+// sequence, which a stream that was made anew gives once more.
+func (d *delivery) is(sequence uint64, published time.Time) bool {
+	return d.sequence == sequence && d.publishedAt.Equal(published)
+}
+
 // expired reports whether the producer no longer wants it done.
 func (d *delivery) expired(now time.Time) bool {
 	return !d.request.NotAfter.IsZero() && now.After(d.request.NotAfter)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,10 +37,14 @@ const (
 func (w *Worker) serveLanes(ctx, work context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	var served sync.Map // subjects
+	var served sync.Map   // subjects
+	var ended atomic.Bool // a runner has ended: what came just then was passed over
 	var seen uint64
 	var mentioned time.Time
 	for {
+		if ended.Swap(false) {
+			seen = 0
+		}
 		last, subjects, err := w.requestSubjects(ctx, seen)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("lanes not listed", "error", err)
@@ -62,8 +67,9 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 			default:
 				served.Store(subject, true)
 				running.Go(func() {
-					defer served.Delete(subject)
 					r.run(ctx, work)
+					served.Delete(subject)
+					ended.Store(true)
 				})
 			}
 		}

@@ -160,15 +160,49 @@ func (r *runner) findByListing(ctx context.Context, t target, batch []*delivery,
 	return err
 }
 
+// age is what the time at which something was created says of whose it is.
+type age int
+
+const (
+	ageSince   age = iota // since the request was published
+	ageBefore             // before that
+	ageUnclear            // nobody can tell: the clocks are too far apart, or the request too old
+)
+
+// ageOf compares the time at which something was created, by Orchestrator's
+// clock, with when the request was published. What is older than the ledger may
+// be the effect of a copy that was published long before.
+func (r *runner) ageOf(d *delivery, created *time.Time) age {
+	skew, known := r.tenant.skew()
+	known = known && created != nil
+	published := d.claim.PublishedAt.Add(skew)
+	switch {
+	case known && !created.Before(published.Add(-clockTolerance)):
+		return ageSince
+	case known && created.Before(published.Add(-r.clockSpread())) && !r.olderThanLedger(d):
+		return ageBefore
+	}
+	return ageUnclear
+}
+
 // createdFrom is the earliest time, by Orchestrator's clock, at which the
 // effect of a delivery can have been created.
 func (r *runner) createdFrom(d *delivery) time.Time {
-	return d.claim.PublishedAt.Add(r.tenant.skew() - clockTolerance)
+	skew, known := r.tenant.skew()
+	if !known || r.olderThanLedger(d) {
+		return time.Unix(0, 0)
+	}
+	return d.claim.PublishedAt.Add(skew - r.clockSpread())
 }
 
 // clockTolerance covers what Orchestrator's Date header rounds away and how
-// far its own servers may differ.
+// far its own servers commonly differ.
 const clockTolerance = 5 * time.Second
+
+// clockSpread is how far at most the clocks that a comparison rests on may
+// differ: the request was stamped by one NATS server, and Orchestrator's clock
+// compared with that of another.
+func (r *runner) clockSpread() time.Duration { return clockTolerance + r.cfg.Settle/2 }
 
 // found is an item or a job that a look-up came upon.
 type found struct {
@@ -256,11 +290,13 @@ func (r *runner) listJobs(ctx context.Context, t target, filter string, each fun
 
 // judgeItem says whose an item with a delivery's Reference is. It is ours only
 // if the Reference is the key itself, the content is the same and it was
-// created after the request was published.
+// created after the request was published; somebody else's only if it surely
+// was before.
 func (r *runner) judgeItem(d *delivery, item orchestrator.QueueItem) sighting {
 	s := sighting{finding: foundOurs, item: itemResult(item)}
+	created := r.ageOf(d, item.CreationTime)
 	switch {
-	case item.CreationTime.Before(r.createdFrom(d)):
+	case created == ageBefore:
 		s.finding = foundOthers
 	case !d.payload.ownReference(d.key):
 		s.finding = foundUnclear
@@ -268,6 +304,9 @@ func (r *runner) judgeItem(d *delivery, item orchestrator.QueueItem) sighting {
 	case !orchestrator.SameContent(d.payload.item.SpecificContent, item.SpecificContent):
 		s.finding = foundUnclear
 		s.why = fmt.Sprintf("item %d has the request's Reference but other content", item.ID)
+	case created == ageUnclear:
+		s.finding = foundUnclear
+		s.why = fmt.Sprintf("item %d has the request's Reference and content, and whether it was created at %s since the request was published the clocks cannot tell", item.ID, item.CreationTime)
 	}
 	return s
 }
@@ -280,11 +319,11 @@ func (r *runner) judgeJob(t target, d *delivery, job orchestrator.Job) sighting 
 	if strings.EqualFold(job.BatchExecutionKey, r.handle(t, d)) {
 		return ours
 	}
-	kept := r.tenant.batchKeys.Load()
+	kept, created := r.tenant.batchKeys.Load(), r.ageOf(d, job.CreationTime)
 	switch {
-	case kept == batchKeysKept, job.Reference != d.payload.reference, job.CreationTime.Before(r.createdFrom(d)):
+	case kept == batchKeysKept, job.Reference != d.payload.reference, created == ageBefore:
 		return sighting{} // another's
-	case kept == batchKeysReplaced && d.payload.ownReference(d.key) && orchestrator.SameArguments(d.payload.job.InputArguments, job.InputArguments):
+	case created == ageSince && kept == batchKeysReplaced && d.payload.ownReference(d.key) && orchestrator.SameArguments(d.payload.job.InputArguments, job.InputArguments):
 		return ours
 	}
 	ours.finding = foundUnclear

@@ -500,3 +500,171 @@ func TestLedgerFull(t *testing.T) {
 		r.checkOnce(plainItems, items(300))
 	})
 }
+
+// A queue that is made while its requests are being refused is the same lane
+// before and after: a key keeps the one outcome it has.
+func TestQueueThatIsMadeMeanwhile(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		published := pipeline.Lane{Tenant: "Default", Folder: pipeline.DefaultFolder, Kind: pipeline.KindItem, Name: "New"}
+		canonical := published
+		canonical.Folder = "Shared"
+		r.start(r.config())
+		r.publish(published, item("K", 1))
+		if o := r.final(canonical, "K"); o.Status != pipeline.StatusRejected {
+			t.Fatalf("got %s, want it rejected: there is no such queue", o.Status)
+		}
+		if _, err := r.simulator.AddQueue("Shared", simulator.Queue{Name: "New"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Minute)
+		r.publish(published, item("K", 1), item("L", 1))
+		r.await(canonical, time.Hour, item("L", 1))
+		time.Sleep(time.Minute)
+		r.checkOnce(canonical, []pipeline.Request{item("K", 1), item("L", 1)})
+	})
+}
+
+// What expires while its batch waits for its turn is not called any more.
+func TestExpiryWhileWaiting(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{Faults: simulator.Faults{Latency: 25 * time.Second}}, func(t *testing.T, r *rig) {
+		cfg := r.config()
+		cfg.Tenants[0].MaxInFlight = 1
+		cfg.Linger = time.Second
+		r.start(cfg)
+		time.Sleep(time.Minute)
+		started := someJobs(8)
+		end := time.Now().Add(2 * time.Minute)
+		for i := range started {
+			started[i].NotAfter = end
+		}
+		r.publish(jobs, started...)
+		r.await(jobs, time.Hour, started...)
+		counts := r.checkOnce(jobs, started)
+		if counts[pipeline.StatusExpired] == 0 || counts[pipeline.StatusAccepted] == 0 {
+			t.Errorf("got %v, want some accepted and some expired", counts)
+		}
+		for _, e := range r.simulator.Effects() {
+			if late := e.CreatedAt.Sub(end); late > 25*time.Second {
+				t.Errorf("%s was started %s after its time", e.Reference, late)
+			}
+		}
+	})
+}
+
+// slowToForget takes a while to remove a consumer, and tells when it begins.
+type slowToForget struct {
+	jetstream.JetStream
+	begins func()
+}
+
+func (s slowToForget) DeleteConsumer(ctx context.Context, stream, consumer string) error {
+	s.begins()
+	return s.JetStream.DeleteConsumer(ctx, stream, consumer)
+}
+
+// A request that comes while its idle lane is given up is found all the same.
+func TestRequestForALaneThatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(_ *testing.T, r *rig) {
+		nowhere := plainItems
+		nowhere.Name = "Nowhere" // such a lane is given up after a minute
+		cfg := r.config()
+		var published atomic.Bool
+		cfg.JetStream = slowToForget{cfg.JetStream, func() {
+			if published.CompareAndSwap(false, true) {
+				r.publish(nowhere, item("K", 1))
+				time.Sleep(400 * time.Millisecond)
+			}
+		}}
+		r.start(cfg)
+		r.publish(nowhere, item("first", 1))
+		r.final(nowhere, "first")
+		r.await(nowhere, time.Hour, item("K", 1))
+	})
+}
+
+// A sweep through much that others have left takes its turns, and leaves list
+// calls to those who look for something in doubt.
+func TestSweepThroughMuch(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		tracked := item("C", 1)
+		tracked.Until = pipeline.UntilCompleted
+		stop := r.start(r.config())
+		r.publish(plainItems, tracked)
+		time.Sleep(time.Minute) // there is a watermark
+		stop()
+		r.leaveEnded(t, 12_000)
+		r.start(r.config())
+		time.Sleep(time.Minute)
+		cut := r.simulator.Hold(simulator.Hold{Operation: "AddQueueItem", When: simulator.After})
+		r.publish(plainItems, item("D", 1))
+		<-cut.Arrived()
+		time.Sleep(time.Minute) // nobody waits for the answer any more
+		cut.Release()
+		r.await(plainItems, 10*time.Minute, item("D", 1))
+		before := r.simulator.Calls()["QueueItems"]
+		time.Sleep(time.Hour)
+		if n := r.simulator.Calls()["QueueItems"] - before; n > 600 {
+			t.Errorf("%d list calls in an hour, want the sweeps to have come through", n)
+		}
+	})
+}
+
+// leaveEnded has others add items to the plain queue, and robots finish them.
+func (r *rig) leaveEnded(t *testing.T, n int) {
+	t.Helper()
+	client := r.client(r.simulator.RoundTripper())
+	folder, err := client.Folder(t.Context(), orchestrator.FolderRef{Path: "Shared"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from := 0; from < n; from += 500 {
+		all := orchestrator.BulkAddQueueItemsRequest{QueueName: plainItems.Name, CommitType: orchestrator.ProcessAllIndependently}
+		for i := range 500 {
+			all.QueueItems = append(all.QueueItems, orchestrator.QueueItemData{Name: plainItems.Name, Reference: fmt.Sprintf("other-%d", from+i), Priority: "Normal"})
+		}
+		if _, err := client.BulkAddQueueItems(t.Context(), folder, all); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+	}
+	for _, e := range r.simulator.Effects() {
+		if strings.HasPrefix(e.Reference, "other-") {
+			if _, err := r.simulator.FinishQueueItem(e.ID, simulator.Result{Status: "Successful"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+// A stream of requests that is made anew gives its sequences once more: what
+// has one is not taken for what had it before.
+func TestRequestsStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		subject := r.topology.RequestSubject(plainItems)
+		for _, body := range []string{"nonsense", "other nonsense"} {
+			stop := r.start(r.config())
+			r.publishRaw(subject, body)
+			time.Sleep(10 * time.Minute)
+			stop()
+			if err := r.js.DeleteStream(t.Context(), r.topology.RequestsStream()); err != nil {
+				t.Fatal(err)
+			}
+			if err := pipeline.Provision(t.Context(), r.js, r.topology); err != nil {
+				t.Fatal(err)
+			}
+		}
+		letters := 0
+		for _, l := range r.deadLetters(plainItems) {
+			letters += len(l)
+		}
+		if letters != 2 {
+			t.Errorf("%d dead letters, want one for each message", letters)
+		}
+	})
+}

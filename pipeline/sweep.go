@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,6 +111,9 @@ func (w *Worker) sweepTenant(ctx, work context.Context, t *tenant) {
 // Orchestrator's clock.
 type watermark struct {
 	Until time.Time `json:"until"`
+	// Behind is set where the last sweep was cut short: there is more, and the
+	// next begins where it ended.
+	Behind bool `json:"behind,omitempty"`
 }
 
 // believable gives the mark, or the nearest one that a sweep can have left:
@@ -126,8 +131,12 @@ func (m watermark) believable(now time.Time) watermark {
 }
 
 func (w *Worker) sweepLane(ctx context.Context, t *tenant, lane Lane) error {
+	if !t.mayGoOn() {
+		return nil // the next sweep looks from the same watermark
+	}
 	key := controlKey("watermarks", lane.Tenant, lane.Folder, lane.Kind.token(), lane.Name)
-	now := t.clock.now().Add(t.skew())
+	skew, _ := t.skew()
+	now := t.clock.now().Add(skew)
 	var mark watermark
 	if _, err := w.control.get(ctx, key, &mark); errors.Is(err, jetstream.ErrKeyNotFound) {
 		mark.Until = now
@@ -135,19 +144,27 @@ func (w *Worker) sweepLane(ctx context.Context, t *tenant, lane Lane) error {
 		return err
 	}
 	mark = mark.believable(now)
-	ends, until, err := w.listEnds(ctx, t, lane, mark.Until.Add(-sweepOverlap))
+	since := mark.Until
+	if !mark.Behind {
+		since = since.Add(-sweepOverlap)
+	}
+	ends, until, behind, err := w.listEnds(ctx, t, lane, since)
 	t.observe(ctx, orchestrator.ListReads, err)
 	if err != nil {
 		return err
 	}
-	if len(ends) > 0 {
-		if err := w.publishEnds(ctx, t, lane, ends); err != nil {
+	for keys := range slices.Chunk(slices.Collect(maps.Keys(ends)), keysPerRead) {
+		if err := w.publishEnds(ctx, t, lane, keys, ends); err != nil {
 			return err
 		}
+	}
+	if !behind {
+		until = now // all that had ended when it was asked was seen
 	}
 	if until.After(mark.Until) {
 		mark.Until = until
 	}
+	mark.Behind = behind
 	return w.control.put(ctx, key, mark)
 }
 
@@ -158,53 +175,69 @@ type end struct {
 	complete func(*Outcome) bool
 }
 
-// listEnds gives what has ended in a lane since a time, by Reference, and the
-// latest end among it.
-func (w *Worker) listEnds(ctx context.Context, t *tenant, lane Lane, since time.Time) (ends map[string]end, until time.Time, err error) {
-	if !t.reads.Allow() {
-		return nil, since, nil // the next sweep looks from the same watermark
-	}
-	folder, err := t.Client.Folder(ctx, orchestrator.FolderRef{Path: lane.Folder})
+// spareReads is which part of the list calls that may be made at once sweeps
+// leave to those who look for something in doubt.
+const spareReads = 0.5
+
+// mayGoOn reports whether a sweep may make one more list call now.
+func (t *tenant) mayGoOn() bool {
+	return t.reads.Tokens() > spareReads*float64(t.reads.Burst()) && t.reads.Allow()
+}
+
+// listEnds gives what has ended in a lane since a time, by Reference, the
+// earliest first, and the latest end among it; and whether it was cut short,
+// since no list calls were left.
+func (w *Worker) listEnds(ctx context.Context, t *tenant, lane Lane, since time.Time) (ends map[string]end, until time.Time, behind bool, err error) {
+	folder, err := w.folderOf(ctx, t, lane)
 	if err != nil {
-		return nil, since, fmt.Errorf("find folder: %w", err)
+		return nil, since, false, fmt.Errorf("find folder: %w", err)
 	}
 	ends, until = make(map[string]end), since
-	add := func(reference string, ended *time.Time, e end) {
+	n := 0
+	// add reports whether the next one may be read.
+	add := func(reference string, ended *time.Time, e end) bool {
 		ends[reference] = e
 		if ended != nil && ended.After(until) {
 			until = *ended
 		}
+		n++
+		behind = n%pageSize == 0 && !t.mayGoOn()
+		return !behind
 	}
 	if lane.Kind == KindJob {
-		query := orchestrator.Query{Filter: orchestrator.And(orchestrator.Eq("ReleaseName", lane.Name), orchestrator.Ge("EndTime", since)), Top: pageSize}
+		query := orchestrator.Query{Filter: orchestrator.And(orchestrator.Eq("ReleaseName", lane.Name), orchestrator.Ge("EndTime", since)), OrderBy: "EndTime", Top: pageSize}
 		for job, err := range t.Client.Jobs(ctx, folder, query) {
 			if err != nil {
-				return nil, since, fmt.Errorf("list ended jobs: %w", err)
+				return nil, since, false, fmt.Errorf("list ended jobs: %w", err)
 			}
-			add(job.Reference, job.EndTime, end{job.ID, func(o *Outcome) bool { return w.endOfJob(o, job) }})
+			if !add(job.Reference, job.EndTime, end{job.ID, func(o *Outcome) bool { return w.endOfJob(o, job) }}) {
+				break
+			}
 		}
-		return ends, until, nil
+		return ends, until, behind, nil
 	}
 	queue, err := t.Client.QueueDefinitionByName(ctx, folder, lane.Name)
 	if err != nil {
-		return nil, since, fmt.Errorf("find queue: %w", err)
+		return nil, since, false, fmt.Errorf("find queue: %w", err)
 	}
-	query := orchestrator.Query{Filter: orchestrator.And(orchestrator.EqInt("QueueDefinitionId", queue.ID), orchestrator.Ge("EndProcessing", since)), Top: pageSize}
+	query := orchestrator.Query{Filter: orchestrator.And(orchestrator.EqInt("QueueDefinitionId", queue.ID), orchestrator.Ge("EndProcessing", since)), OrderBy: "EndProcessing", Top: pageSize}
 	for item, err := range t.Client.QueueItems(ctx, folder, query) {
 		if err != nil {
-			return nil, since, fmt.Errorf("list ended queue items: %w", err)
+			return nil, since, false, fmt.Errorf("list ended queue items: %w", err)
 		}
-		add(item.Reference, item.EndProcessing, end{item.ID, func(o *Outcome) bool { return w.endOfItem(o, item) }})
+		if !add(item.Reference, item.EndProcessing, end{item.ID, func(o *Outcome) bool { return w.endOfItem(o, item) }}) {
+			break
+		}
 	}
-	return ends, until, nil
+	return ends, until, behind, nil
 }
 
-// publishEnds publishes the ends of what is tracked among them.
-func (w *Worker) publishEnds(ctx context.Context, t *tenant, lane Lane, ends map[string]end) error {
+// publishEnds publishes the ends of what is tracked under some of the keys.
+func (w *Worker) publishEnds(ctx context.Context, t *tenant, lane Lane, among []string, ends map[string]end) error {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
 	var subjects, keys []string
-	for key := range ends {
+	for _, key := range among {
 		if ValidateKey(key) == nil {
 			keys = append(keys, key)
 			subjects = append(subjects, w.cfg.Topology.OutcomeSubject(lane, key, StageAccepted))

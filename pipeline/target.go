@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ func (r *runner) resolve(ctx context.Context) (target, error) {
 			return t, errors.Join(fmt.Errorf("lane %s was served as %s and is not found now: %w", r.published, b.Lane, err), bindErr)
 		}
 		t.fault = errors.New(e.Message)
+		// The folder's own spelling, as it will be where the queue or process
+		// is made later: the keys stay the same then.
+		t.lane.Folder = cmp.Or(t.folder.FullyQualifiedName, t.lane.Folder)
 		return t, nil
 	}
 	if err != nil {

@@ -128,19 +128,19 @@ func (t *tenant) defaultFolder(ctx context.Context) (orchestrator.Folder, error)
 	return folder, err //nolint:wrapcheck // the caller says for what
 }
 
-// skew is how far Orchestrator's clock is ahead of the NATS server's, 0 until
-// Orchestrator has told. What this machine's own clock is set to has no part in
-// it, and may change at any time.
-func (t *tenant) skew() time.Duration {
+// skew is how far Orchestrator's clock is ahead of the NATS server's, if that is
+// known. What this machine's own clock is set to has no part in it, and may
+// change at any time.
+func (t *tenant) skew() (ahead time.Duration, known bool) {
 	theirs := t.Client.Time()
 	if theirs.IsZero() {
-		return 0
+		return 0, false
 	}
-	skew := theirs.Sub(t.clock.now())
-	if skew.Abs() > maxSkew {
-		return 0
+	ahead = theirs.Sub(t.clock.now())
+	if ahead.Abs() > maxSkew {
+		return 0, false
 	}
-	return skew
+	return ahead, true
 }
 
 // maxSkew is how far two clocks that somebody has set can be apart. A time from

@@ -115,7 +115,10 @@ func (w *Worker) askOnce(ctx context.Context, t *tenant, msg jetstream.Msg) (tim
 	}
 	s := states[o.Key]
 	if s.outcome != nil && s.outcome.Generation >= o.Generation {
-		return 0, w.forgetAccepted(ctx, open)
+		if err := w.forgetAccepted(ctx, open); err != nil {
+			return minPoll, err
+		}
+		return 0, nil
 	}
 	if s.claim == nil || s.claim.State != claimTracked {
 		return minPoll, nil // a replica that is behind
@@ -134,7 +137,7 @@ func (w *Worker) askOnce(ctx context.Context, t *tenant, msg jetstream.Msg) (tim
 // lookAtEnd reads the job or the item by its id, which no limit counts, and
 // completes the outcome if it has ended.
 func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, error) {
-	folder, err := t.Client.Folder(ctx, orchestrator.FolderRef{Path: o.Folder})
+	folder, err := w.folderOf(ctx, t, o.Lane())
 	if err != nil {
 		return false, fmt.Errorf("find folder: %w", err)
 	}
@@ -161,6 +164,22 @@ func (w *Worker) lookAtEnd(ctx context.Context, t *tenant, o *Outcome) (bool, er
 		return false, fmt.Errorf("look at queue item: %w", err)
 	}
 	return w.endOfItem(o, item), nil
+}
+
+// folderOf finds a canonical lane's folder, by its key where it has been renamed
+// since.
+func (w *Worker) folderOf(ctx context.Context, t *tenant, lane Lane) (orchestrator.Folder, error) {
+	folder, err := t.Client.Folder(ctx, orchestrator.FolderRef{Path: lane.Folder})
+	if e, ok := errors.AsType[*orchestrator.Error](err); !ok || e.Kind != orchestrator.Rejected {
+		return folder, err //nolint:wrapcheck // the caller says for what
+	}
+	for _, published := range []string{lane.Folder, DefaultFolder} {
+		b, bindErr := w.control.binding(ctx, Lane{Tenant: lane.Tenant, Folder: published, Kind: lane.Kind, Name: lane.Name})
+		if bindErr == nil && b.Lane == lane && b.FolderKey != "" {
+			return t.Client.Folder(ctx, orchestrator.FolderRef{Key: b.FolderKey}) //nolint:wrapcheck // the caller says for what
+		}
+	}
+	return folder, err //nolint:wrapcheck // the caller says for what
 }
 
 // vanished is the end of what Orchestrator no longer has: it was accepted,
