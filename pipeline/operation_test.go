@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -104,6 +105,54 @@ func TestLoginRefusedAtStart(t *testing.T) {
 		}
 		if strings.Contains(fmt.Sprint(err), "secret") && strings.Contains(fmt.Sprint(err), "another") {
 			t.Errorf("the error shows the secret: %v", err)
+		}
+	})
+}
+
+// barred is an identity server that lets nobody in for a while, and an
+// Orchestrator that no longer takes the tokens there are.
+type barred struct {
+	next http.RoundTripper
+	shut atomic.Bool
+}
+
+func (b *barred) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !b.shut.Load() {
+		return b.next.RoundTrip(r)
+	}
+	if r.Body != nil {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+	}
+	status, body := http.StatusUnauthorized, `{}`
+	if strings.HasSuffix(r.URL.Path, "/token") {
+		status, body = http.StatusBadRequest, `{"error":"invalid_client"}`
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// A login that is refused for a while ends nothing: the requests wait.
+func TestLoginRefusedForAWhile(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		network := &barred{next: r.simulator.RoundTripper()}
+		cfg := r.config()
+		cfg.Tenants[0].Client = r.client(network)
+		r.start(cfg)
+		queued := items(40)
+		r.publish(plainItems, queued[:20]...)
+		r.await(plainItems, time.Minute, queued[:20]...)
+		network.shut.Store(true)
+		r.publish(plainItems, queued[20:]...)
+		time.Sleep(20 * time.Minute)
+		if n := len(r.finals(plainItems, queued[20].Key)); n != 0 {
+			t.Errorf("there is an outcome, though nobody was let in")
+		}
+		network.shut.Store(false)
+		r.await(plainItems, time.Hour, queued...)
+		if got := r.checkOnce(plainItems, queued)[pipeline.StatusAccepted]; got != len(queued) {
+			t.Errorf("%d accepted, want %d", got, len(queued))
 		}
 	})
 }
