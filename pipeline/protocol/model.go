@@ -8,6 +8,7 @@ type Variant struct {
 	Expires   bool // notAfter may pass at any moment
 	Forgets   bool // the ledger's retention may pass
 	Delays    bool // a write may be stored after its sender has given up
+	Exhausts  bool // what is absent may have failed too often, and is refused
 	Breach    Breach
 }
 

@@ -242,10 +242,12 @@ func (st *stepper) lookUp(w, k int) {
 			s.slots[w][k].place, s.slots[w][k].looked = ready, true
 			return ""
 		})
-		st.do("worker W finds K absent, which has failed too often", w, k, func(s *state) string {
-			s.slots[w][k].decide(refused)
-			return ""
-		})
+		if st.Exhausts {
+			st.do("worker W finds K absent, which has failed too often", w, k, func(s *state) string {
+				s.slots[w][k].decide(refused)
+				return ""
+			})
+		}
 	}
 	st.do("worker W cannot tell what became of K", w, k, func(s *state) string {
 		s.leave(w, k)
