@@ -64,6 +64,7 @@ func TestEveryBreachIsFound(t *testing.T) {
 		protocol.OldIsNew:        twice,
 		protocol.TrackingApart:   repeated,
 		protocol.AckPaused:       lost,
+		protocol.TrustDuplicate:  "is accepted, and was not done",
 		protocol.NoTakeover:      stuck,
 	}
 	for _, breach := range protocol.Breaches() {

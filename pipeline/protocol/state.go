@@ -53,6 +53,7 @@ type entry struct {
 	news     bool  // of acceptance, where the end is awaited
 	acked    bool  // the request is acknowledged
 	effects  uint8 // in Orchestrator
+	foreign  bool  // the queue has the Reference on somebody else's item
 	flying   uint8 // calls that may still take effect
 	late     bool  // notAfter has passed
 	forgot   bool  // the outcome's retention has passed

@@ -232,12 +232,18 @@ func (st *stepper) confirm(w, k int) {
 
 // lookUp asks Orchestrator what it has of a request in doubt.
 func (st *stepper) lookUp(w, k int) {
-	if st.from.keys[k].effects > 0 {
+	switch e := st.from.keys[k]; {
+	case e.effects > 0:
 		st.do("worker W finds K done", w, k, func(s *state) string {
 			s.slots[w][k].decide(accepted)
 			return ""
 		})
-	} else {
+	case e.foreign:
+		st.do("worker W finds somebody else's item in place of K", w, k, func(s *state) string {
+			s.slots[w][k].decide(refused)
+			return ""
+		})
+	default:
 		st.do("worker W finds K absent", w, k, func(s *state) string {
 			s.slots[w][k].place, s.slots[w][k].looked = ready, true
 			return ""
@@ -326,13 +332,7 @@ func (st *stepper) answer(w int) {
 	}
 	if complete {
 		st.do("worker W is answered", w, 0, func(s *state) string {
-			return st.eachWaiting(s, w, func(_ int, sl *slot) {
-				if sl.call == failed {
-					sl.decide(refused)
-					return
-				}
-				sl.decide(accepted) // done, or a duplicate that a look-up finds to be its own
-			})
+			return st.eachWaiting(s, w, func(k int, sl *slot) { sl.decide(st.told(s, k, sl.call)) })
 		})
 	}
 	if complete && allFailed {
@@ -355,6 +355,16 @@ func (st *stepper) answer(w int) {
 			}
 		})
 	})
+}
+
+// told is what an answer says became of a call. At a duplicate a look-up tells
+// whose item it is.
+func (st *stepper) told(s *state, k int, call fate) outcome {
+	ours := s.keys[k].effects > 0 || st.Breach == TrustDuplicate
+	if call == done || call == duplicate && ours {
+		return accepted
+	}
+	return refused
 }
 
 func (st *stepper) eachWaiting(s *state, w int, f func(k int, sl *slot)) string {

@@ -8,7 +8,7 @@ type packed [maxKeys + workers*maxKeys]uint32
 func (s *state) pack() packed {
 	var p packed
 	for k, e := range s.keys {
-		p[k] = uint32(e.claim)<<20 | uint32(e.phase)<<18 | bit(e.owner == 0)<<17 | bit(e.owner == 1)<<16 |
+		p[k] = bit(e.foreign)<<23 | uint32(e.claim)<<20 | uint32(e.phase)<<18 | bit(e.owner == 0)<<17 | bit(e.owner == 1)<<16 |
 			uint32(e.outcome)<<14 | uint32(e.effects)<<12 | uint32(e.flying)<<10 | uint32(e.delayed)<<6 |
 			bit(e.called)<<5 | bit(e.news)<<4 | bit(e.acked)<<3 | bit(e.late)<<2 | bit(e.forgot)<<1 | bit(e.reverted)
 		for w := range s.slots {

@@ -28,6 +28,12 @@ func (st *stepper) world(k int) {
 			return ""
 		})
 	}
+	if st.Unique && !e.foreign && e.effects == 0 {
+		st.do("somebody else adds an item with the Reference of K", 0, k, func(s *state) string {
+			s.keys[k].foreign = true
+			return ""
+		})
+	}
 	if e.claim == tracked {
 		st.do("the end of K is seen", 0, k, func(s *state) string {
 			s.keys[k].claim = settled
@@ -68,7 +74,7 @@ func (st *stepper) land(k int, tell func(*state, fate)) {
 	st.do("the call of K takes effect", 0, k, func(s *state) string {
 		e := &s.keys[k]
 		e.flying--
-		if st.Unique && e.effects > 0 {
+		if st.Unique && (e.foreign || e.effects > 0) {
 			tell(s, duplicate)
 			return ""
 		}
