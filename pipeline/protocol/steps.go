@@ -167,8 +167,7 @@ func (st *stepper) claimNothing(w, k int) {
 	})
 }
 
-// takeOn writes a claim that may be written. Its answer may be lost, or it may
-// be stored only later: then the worker puts the request off.
+// takeOn writes a claim that may be written.
 func (st *stepper) takeOn(w, k int, as slot) {
 	st.do("worker W claims K", w, k, func(s *state) string {
 		s.hold(w, k)
@@ -176,6 +175,12 @@ func (st *stepper) takeOn(w, k int, as slot) {
 		s.slots[w][k] = as
 		return ""
 	})
+	st.claimUnheard(w, k)
+}
+
+// claimUnheard has the answer to a claim lost, or the claim stored only later:
+// then the worker puts the request off.
+func (st *stepper) claimUnheard(w, k int) {
 	st.do("worker W claims K and does not hear of it", w, k, func(s *state) string {
 		s.hold(w, k)
 		s.leave(w, k)
@@ -267,33 +272,15 @@ func (st *stepper) lookUp(w, k int) {
 
 func (sl *slot) decide(o outcome) { sl.place, sl.outcome = decided, o }
 
-// call sends what is ready, together: or gives it back, where the tenant has
-// been paused. What is expired is refused instead, unless a call may have been
-// made that nobody has looked for.
+// call refuses what is expired, renews the claims that are over, and sends what
+// is ready, together: or gives it back, where the tenant has been paused.
 func (st *stepper) call(w int) {
 	for k := range st.Keys {
-		if sl, e := st.from.slots[w][k], st.from.keys[k]; sl.place == ready && e.late {
-			st.do("worker W does not call K, which has expired", w, k, func(s *state) string {
-				s.slots[w][k].decide(refused)
-				if s.keys[k].called && !sl.looked && st.Breach != RefuseUnseen {
-					s.slots[w][k].place = doubtful
-				}
-				return ""
-			})
+		if st.from.slots[w][k].place == ready && st.from.keys[k].late {
+			st.refuseExpired(w, k)
 			return
 		}
 	}
-	st.do("worker W calls", w, 0, func(s *state) (broken string) {
-		for k := range st.Keys {
-			if s.slots[w][k].place == ready && st.mayCall(s, w, k) && s.keys[k].outcome != open {
-				broken = fmt.Sprintf("key %d is called, and has its outcome", k)
-			}
-			if s.slots[w][k].place == waiting {
-				s.keys[k].flying++
-			}
-		}
-		return broken
-	})
 	st.do("worker W is told to wait", w, 0, func(s *state) string {
 		for k := range st.Keys {
 			if s.slots[w][k].place == ready {
@@ -302,22 +289,60 @@ func (st *stepper) call(w int) {
 		}
 		return ""
 	})
+	if st.Breach != NoClaim && st.Breach != LateCall && st.renewAll(w) {
+		return
+	}
+	st.do("worker W calls", w, 0, func(s *state) (broken string) {
+		for k := range st.Keys {
+			if sl := &s.slots[w][k]; sl.place == ready {
+				sl.place, sl.call = waiting, sent
+				s.keys[k].flying++
+				if s.keys[k].outcome != open {
+					broken = fmt.Sprintf("key %d is called, and has its outcome", k)
+				}
+			}
+		}
+		return broken
+	})
 }
 
-// mayCall has a request called if its claim leaves the time, renewed if need
-// be; otherwise it is put off.
-func (st *stepper) mayCall(s *state, w, k int) bool {
-	e, sl := &s.keys[k], &s.slots[w][k]
-	switch {
-	case st.Breach == NoClaim || st.Breach == LateCall:
-	case !s.holds(w, k):
-		s.leave(w, k)
-		return false
-	case e.phase != alive:
-		s.hold(w, k)
+// refuseExpired does not call what nobody wants any more, unless a call may
+// have been made that nobody has looked for.
+func (st *stepper) refuseExpired(w, k int) {
+	looked := st.from.slots[w][k].looked
+	st.do("worker W does not call K, which has expired", w, k, func(s *state) string {
+		s.slots[w][k].decide(refused)
+		if s.keys[k].called && !looked && st.Breach != RefuseUnseen {
+			s.slots[w][k].place = doubtful
+		}
+		return ""
+	})
+}
+
+// renewAll renews the claims that leave no time for a call, and tells whether
+// there are any. A claim that is lost is among them: it could only be taken
+// over after its time, which its worker knows by its own clock.
+func (st *stepper) renewAll(w int) (some bool) {
+	for k := range st.Keys {
+		if st.from.slots[w][k].place != ready || st.from.holds(w, k) && st.from.keys[k].phase == alive {
+			continue
+		}
+		some = true
+		if !st.from.holds(w, k) {
+			st.do("worker W cannot renew its claim on K", w, k, func(s *state) string {
+				s.leave(w, k)
+				return ""
+			})
+			continue
+		}
+		st.do("worker W renews its claim on K", w, k, func(s *state) string {
+			s.slots[w][k].before = s.keys[k].called // of the claim that is replaced
+			s.hold(w, k)
+			return ""
+		})
+		st.claimUnheard(w, k)
 	}
-	sl.place, sl.call = waiting, sent
-	return true
+	return some
 }
 
 // answer is how a call ends for the worker: with an answer, which may say that
