@@ -34,6 +34,7 @@ const (
 	ClaimsFirst     Breach = "claims first"       // the ledger forgets claims before outcomes
 	OldIsNew        Breach = "old is new"         // a request without a claim was never called, however old
 	TrackingApart   Breach = "tracking apart"     // the news of acceptance and the tracked claim are two writes
+	LooseEnd        Breach = "loose end"          // the end of what is tracked is stored whatever stands there
 	AckPaused       Breach = "ack what is paused" // what is told to wait is acknowledged
 	TrustDuplicate  Breach = "trust a duplicate"  // a Reference that the queue has is taken for the request's own
 	NoTakeover      Breach = "no takeover"        // nobody takes over the claims of the dead
@@ -43,6 +44,6 @@ const (
 func Breaches() []Breach {
 	return []Breach{
 		AckFirst, NoClaim, CountDeliveries, LateCall, NoSettleTime, DoubtIsFailure, HastyAbsence, NoLookUp, BlindTakeover,
-		StaleConfirm, LooseOutcome, LooseRelease, RefuseUnseen, ClaimsFirst, OldIsNew, TrackingApart, AckPaused, TrustDuplicate, NoTakeover,
+		StaleConfirm, LooseOutcome, LooseRelease, RefuseUnseen, ClaimsFirst, OldIsNew, TrackingApart, LooseEnd, AckPaused, TrustDuplicate, NoTakeover,
 	}
 }

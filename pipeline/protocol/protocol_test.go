@@ -63,6 +63,7 @@ func TestEveryBreachIsFound(t *testing.T) {
 		protocol.ClaimsFirst:     repeated,
 		protocol.OldIsNew:        twice,
 		protocol.TrackingApart:   repeated,
+		protocol.LooseEnd:        repeated,
 		protocol.AckPaused:       lost,
 		protocol.TrustDuplicate:  "is accepted, and was not done",
 		protocol.NoTakeover:      stuck,

@@ -71,6 +71,8 @@ const (
 	putRefused
 	putUnknown
 	giveBack
+	putTracked // the news of acceptance, and the tracked claim
+	putEnd     // the final outcome of what is tracked
 )
 
 // place is where a worker stands with a request.

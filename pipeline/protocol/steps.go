@@ -63,7 +63,7 @@ var alone = [...]func(st *stepper, w, k int){
 	decided:    (*stepper).store,
 	releasing:  (*stepper).release,
 	telling:    (*stepper).acknowledge,
-	trackingTo: (*stepper).track,
+	trackingTo: (*stepper).trackLate,
 }
 
 // worker gives what a worker may do next, and that it may die.
@@ -430,14 +430,7 @@ func (st *stepper) store(w, k int) {
 		return
 	}
 	if st.Completed && sl.outcome == accepted {
-		st.do("worker W stores that K is accepted", w, k, func(s *state) string {
-			s.keys[k].news = true
-			s.slots[w][k].place = trackingTo
-			if st.Breach != TrackingApart {
-				st.trackNow(s, w, k)
-			}
-			return ""
-		})
+		st.storeAccepted(w, k)
 		return
 	}
 	st.do("worker W stores the outcome of K", w, k, func(s *state) string {
@@ -462,21 +455,52 @@ func (e *entry) end(k int, o outcome) (broken string) {
 	return broken
 }
 
-func (st *stepper) track(w, k int) {
-	st.do("worker W has K tracked", w, k, func(s *state) string {
-		st.trackNow(s, w, k)
-		return ""
-	})
-}
-
-func (st *stepper) trackNow(s *state, w, k int) {
-	if !s.holds(w, k) {
-		s.leave(w, k)
+// storeAccepted writes the news of acceptance together with the claim that has
+// the request tracked.
+func (st *stepper) storeAccepted(w, k int) {
+	if st.Breach == TrackingApart {
+		st.do("worker W stores the news of K alone", w, k, func(s *state) string {
+			s.keys[k].news = true
+			s.slots[w][k].place = trackingTo
+			return ""
+		})
 		return
 	}
-	e := &s.keys[k]
-	e.claim, e.owner, e.delayed = tracked, nobody, nothing
-	s.slots[w][k].place = telling
+	st.do("worker W has K tracked", w, k, func(s *state) string {
+		s.slots[w][k].place = telling
+		s.keys[k].track()
+		return ""
+	})
+	if !st.Delays {
+		return
+	}
+	st.do("worker W has K tracked and does not hear of it", w, k, func(s *state) string {
+		s.keys[k].track()
+		s.leave(w, k)
+		return ""
+	})
+	if st.from.keys[k].delayed == nothing {
+		st.do("worker W has K tracked, which is delayed", w, k, func(s *state) string {
+			s.keys[k].delayed = putTracked
+			s.leave(w, k)
+			return ""
+		})
+	}
+}
+
+func (e *entry) track() { e.claim, e.news, e.owner, e.delayed = tracked, true, nobody, nothing }
+
+// trackLate writes the tracked claim after the news, which is a breach.
+func (st *stepper) trackLate(w, k int) {
+	st.do("worker W has K tracked after the news", w, k, func(s *state) string {
+		if !s.holds(w, k) {
+			s.leave(w, k)
+			return ""
+		}
+		s.keys[k].track()
+		s.slots[w][k].place = telling
+		return ""
+	})
 }
 
 // release gives a claim back: the call was surely not made.

@@ -34,20 +34,39 @@ func (st *stepper) world(k int) {
 			return ""
 		})
 	}
+	st.follow(k)
+	st.flight(k)
+	st.arrive(k)
+	st.forget(k)
+}
+
+// follow is the end of what is tracked: any worker sees it, stores it in place
+// of the tracked claim, and may be late with that.
+func (st *stepper) follow(k int) {
+	e := st.from.keys[k]
 	if e.claim == tracked {
-		st.do("the end of K is seen", 0, k, func(s *state) string {
-			s.keys[k].claim = settled
-			return s.keys[k].end(k, accepted)
-		})
+		st.do("the end of K is seen", 0, k, func(s *state) string { return st.settle(s, k) })
+		if st.Delays && e.delayed == nothing {
+			st.do("the end of K is seen, and its write is delayed", 0, k, func(s *state) string {
+				s.keys[k].delayed = putEnd
+				return ""
+			})
+		}
 	}
 	if st.Breach == TrackingApart && e.news && e.claim != settled && e.outcome == open {
 		st.do("the end of K is seen by the news alone", 0, k, func(s *state) string {
 			return s.keys[k].end(k, accepted)
 		})
 	}
-	st.flight(k)
-	st.arrive(k)
-	st.forget(k)
+}
+
+func (st *stepper) settle(s *state, k int) (broken string) {
+	e := &s.keys[k]
+	e.claim = settled
+	if st.Breach != LooseEnd {
+		e.delayed = nothing
+	}
+	return e.end(k, accepted)
 }
 
 // flight is what becomes of a call: an effect or none, whether anybody still
@@ -110,6 +129,10 @@ func (st *stepper) arrive(k int) {
 			return to.end(k, unknown)
 		case giveBack:
 			to.giveBack(e.reverted)
+		case putTracked:
+			to.track()
+		case putEnd:
+			return st.settle(s, k)
 		case nothing:
 		}
 		return ""
