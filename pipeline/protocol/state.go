@@ -73,6 +73,7 @@ const (
 	giveBack
 	putTracked // the news of acceptance, and the tracked claim
 	putEnd     // the final outcome of what is tracked
+	putNote    // the claim rewritten by its own worker
 )
 
 // place is where a worker stands with a request.
@@ -87,6 +88,7 @@ const (
 	waiting          // called
 	decided          // the outcome is known, and not stored
 	releasing        // the claim is to be given back
+	noting           // it cannot tell what became of its call: the claim is left to die
 	telling          // the outcome is stored, or was there: to be acknowledged
 	trackingTo       // the news is stored, the tracked claim is not: a breach
 )
@@ -164,8 +166,8 @@ func (s *state) forgetWhatIsOver() {
 		for w := range s.slots {
 			sl := &s.slots[w][k]
 			switch sl.place {
-			case telling:
-				*sl = slot{place: telling}
+			case noting, telling:
+				*sl = slot{place: sl.place}
 			case decided:
 				*sl = slot{place: decided, outcome: sl.outcome, acked: sl.acked}
 			case ready, doubtful, releasing:

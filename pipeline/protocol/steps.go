@@ -62,6 +62,7 @@ var alone = [...]func(st *stepper, w, k int){
 	doubtful:   (*stepper).lookUp,
 	decided:    (*stepper).store,
 	releasing:  (*stepper).release,
+	noting:     (*stepper).note,
 	telling:    (*stepper).acknowledge,
 	trackingTo: (*stepper).trackLate,
 }
@@ -261,7 +262,7 @@ func (st *stepper) lookUp(w, k int) {
 		}
 	}
 	st.do("worker W cannot tell what became of K", w, k, func(s *state) string {
-		s.leave(w, k)
+		s.slots[w][k].place = noting
 		return ""
 	})
 	st.do("worker W gives K up", w, k, func(s *state) string {
@@ -366,7 +367,7 @@ func (st *stepper) answer(w int) {
 		})
 	}
 	st.do("worker W hears nothing", w, 0, func(s *state) string {
-		return st.eachWaiting(s, w, func(k int, _ *slot) { st.putInDoubt(s, w, k) })
+		return st.eachWaiting(s, w, func(_ int, sl *slot) { st.putInDoubt(sl) })
 	})
 	st.do("worker W hears nothing, and looks", w, 0, func(s *state) string {
 		return st.eachWaiting(s, w, func(k int, sl *slot) {
@@ -376,7 +377,7 @@ func (st *stepper) answer(w int) {
 			case st.Breach == HastyAbsence:
 				sl.place = ready
 			default:
-				st.putInDoubt(s, w, k)
+				st.putInDoubt(sl)
 			}
 		})
 	})
@@ -402,14 +403,39 @@ func (st *stepper) eachWaiting(s *state, w int, f func(k int, sl *slot)) string 
 	return ""
 }
 
-// putInDoubt leaves a claim to die.
-func (st *stepper) putInDoubt(s *state, w, k int) {
+func (st *stepper) putInDoubt(sl *slot) {
+	sl.place = noting
 	if st.Breach == DoubtIsFailure {
-		s.slots[w][k].place = releasing
+		sl.place = releasing
+	}
+}
+
+// note leaves a claim to die: as it is, or rewritten for those who take it over.
+func (st *stepper) note(w, k int) {
+	st.do("worker W leaves K in doubt", w, k, func(s *state) string {
+		s.leave(w, k)
+		return ""
+	})
+	if !st.from.holds(w, k) {
 		return
 	}
-	s.leave(w, k)
+	st.do("worker W notes its doubt of K", w, k, func(s *state) string {
+		s.keys[k].rewrite()
+		s.leave(w, k)
+		return ""
+	})
+	if st.Delays && st.from.keys[k].delayed == nothing {
+		st.do("worker W notes its doubt of K, which is delayed", w, k, func(s *state) string {
+			s.keys[k].delayed = putNote
+			s.leave(w, k)
+			return ""
+		})
+	}
 }
+
+// rewrite puts a claim in place of itself under which no call is made any more:
+// its time to die begins anew.
+func (e *entry) rewrite() { e.phase, e.owner, e.delayed = over, nobody, nothing }
 
 // store writes an outcome on condition that the claim it was learnt under
 // stands.

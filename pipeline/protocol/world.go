@@ -131,6 +131,8 @@ func (st *stepper) arrive(k int) {
 			to.giveBack(e.reverted)
 		case putTracked:
 			to.track()
+		case putNote:
+			to.rewrite()
 		case putEnd:
 			return st.settle(s, k)
 		case nothing:
