@@ -14,6 +14,7 @@ type Result struct {
 	// empty if it is kept.
 	Broken string
 	Way    []string
+	Taken  map[string]bool // what steps were taken, by the text of their labels
 }
 
 // Held reports whether the promise is kept in every state.
@@ -28,52 +29,58 @@ func (r Result) String() string {
 	return text + r.Broken + "\n  " + strings.Join(r.Way, "\n  ")
 }
 
-// search is the states seen so far, each with the way it was come by first.
-// Since states are told apart only as far as it matters which worker is which,
-// and which key, names may change places along a way.
+// search is the states seen so far, each with where it was come by from first.
+// States are told apart only as far as it matters which worker is which, and
+// which key.
 type search struct {
 	stepper
-	states []state
-	seen   map[packed]int
-	from   []int
-	by     []label
-	back   [][]int // by state: from where it is reached
+	number map[packed]int32
+	seen   []packed // by number, as what follows
+	from   []int32
+	ends   []bool  // a way leads from it to where all is settled
+	first  []int32 // where in to its steps begin
+	to     []int32
+	todo   []state // the last of those seen, whose steps are to be taken
 	Result
 }
 
 // Search visits every state of a variant, the nearest first.
 func Search(v Variant) Result {
-	s := &search{stepper: stepper{Variant: v}, seen: make(map[packed]int)}
-	s.add(begin(), -1, label{})
-	for i := 0; i < len(s.states) && s.Held(); i++ {
-		s.expand(i)
+	s := &search{stepper: stepper{Variant: v}, number: make(map[packed]int32)}
+	s.Taken = make(map[string]bool)
+	s.add(begin(), -1)
+	for i := int32(0); len(s.todo) > 0 && s.Held(); i++ {
+		from := s.todo[0]
+		s.todo = s.todo[1:]
+		s.expand(i, from)
 	}
 	if s.Held() {
 		s.findTraps()
 	}
-	s.States = len(s.states)
+	s.States = len(s.seen)
 	return s.Result
 }
 
-func (s *search) add(st state, from int, by label) int {
+func (s *search) add(st state, from int32) int32 {
 	st, p := st.canonical(s.Keys)
-	if i, there := s.seen[p]; there {
+	if i, there := s.number[p]; there {
 		return i
 	}
-	i := len(s.states)
-	s.seen[p] = i
-	s.states, s.from, s.by, s.back = append(s.states, st), append(s.from, from), append(s.by, by), append(s.back, nil)
+	i := int32(len(s.seen)) //nolint:gosec // there are never that many
+	s.number[p] = i
+	s.seen, s.from, s.ends = append(s.seen, p), append(s.from, from), append(s.ends, st.settledAll(s.Keys))
+	s.todo = append(s.todo, st)
 	return i
 }
 
-func (s *search) expand(i int) {
-	for _, next := range s.all(s.states[i]) {
+func (s *search) expand(i int32, from state) {
+	s.first = append(s.first, int32(len(s.to))) //nolint:gosec // there are never that many
+	for _, next := range s.all(from) {
 		s.Steps++
-		to := s.add(next.to, i, next.label)
-		s.back[to] = append(s.back[to], i)
+		s.Taken[next.text] = true
+		s.to = append(s.to, s.add(next.to, i))
 		if next.broken != "" {
-			s.Broken = next.broken
-			s.Way = append(s.way(i), next.String())
+			s.tell(int(i), func(n step) bool { return n.broken != "" })
 			return
 		}
 	}
@@ -81,35 +88,48 @@ func (s *search) expand(i int) {
 
 // findTraps finds a state from which no way leads to where all is settled.
 func (s *search) findTraps() {
-	reached := make([]bool, len(s.states))
-	var todo []int
-	for i := range s.states {
-		if s.states[i].settledAll(s.Keys) {
-			reached[i] = true
-			todo = append(todo, i)
-		}
-	}
-	for len(todo) > 0 {
-		i := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		for _, from := range s.back[i] {
-			if !reached[from] {
-				reached[from] = true
-				todo = append(todo, from)
+	for changed := true; changed; {
+		changed = false
+		to := s.to
+		for i := len(s.ends) - 1; i >= 0; i-- { // most steps lead to later states
+			steps := to[s.first[i]:]
+			to = to[:s.first[i]]
+			if !s.ends[i] && slices.ContainsFunc(steps, func(to int32) bool { return s.ends[to] }) {
+				s.ends[i], changed = true, true
 			}
 		}
 	}
-	if trap := slices.Index(reached, false); trap >= 0 {
-		s.Broken = "nothing leads to an end any more:\n" + s.states[trap].String()
-		s.Way = s.way(trap)
+	if trap := slices.Index(s.ends, false); trap >= 0 {
+		last := s.tell(trap, nil)
+		s.Broken = "nothing leads to an end any more:\n" + last.String()
 	}
 }
 
-func (s *search) way(to int) []string {
-	var way []string
-	for i := to; i > 0; i = s.from[i] {
-		way = append(way, s.by[i].String())
+// tell goes the way to a state once more, and one step further if there is one
+// to go. In the states seen, workers and keys have changed names; here they
+// keep them.
+func (s *search) tell(to int, further func(step) bool) state {
+	var way []int
+	for i := to; i > 0; i = int(s.from[i]) {
+		way = append(way, i)
 	}
-	slices.Reverse(way)
-	return way
+	at := begin()
+	for _, i := range slices.Backward(way) {
+		at = s.goOn(at, func(n step) bool {
+			_, p := n.to.canonical(s.Keys)
+			return p == s.seen[i]
+		})
+	}
+	if further != nil {
+		at = s.goOn(at, further)
+	}
+	return at
+}
+
+func (s *search) goOn(at state, wanted func(step) bool) state {
+	steps := s.all(at)
+	next := steps[slices.IndexFunc(steps, wanted)]
+	s.Way = append(s.Way, next.String())
+	s.Broken = next.broken
+	return next.to
 }
