@@ -1,6 +1,9 @@
 package protocol_test
 
 import (
+	"maps"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -82,5 +85,39 @@ func TestEveryBreachIsFound(t *testing.T) {
 				t.Errorf("no variant is broken by %q as expected: %q", breach, want[breach])
 			}
 		})
+	}
+}
+
+// No part of the model is empty: every step in its source is taken somewhere.
+func TestEveryStepIsTaken(t *testing.T) {
+	t.Parallel()
+	taken := make(map[string]bool)
+	// Where a rule of two keys is broken, the search ends early.
+	both := protocol.Variant{Keys: 2, Breach: protocol.NoClaim}
+	for _, v := range append(variants(), both) {
+		maps.Copy(taken, protocol.Search(v).Taken)
+	}
+	for _, breach := range protocol.Breaches() {
+		for _, v := range variants() {
+			v.Breach = breach
+			maps.Copy(taken, protocol.Search(v).Taken)
+		}
+	}
+	// A label is a text of several words without a verb of fmt.
+	label := regexp.MustCompile(`"(\w+ [^"%]*)"`)
+	for _, file := range []string{"steps.go", "world.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := label.FindAllSubmatch(source, -1)
+		if len(labels) < 10 {
+			t.Errorf("%s has only %d labels", file, len(labels))
+		}
+		for _, l := range labels {
+			if !taken[string(l[1])] {
+				t.Errorf("%s: no search takes the step %q", file, l[1])
+			}
+		}
 	}
 }
