@@ -71,8 +71,19 @@ func (s *story) add(o pipeline.Outcome) {
 	}
 }
 
-// decidedAlike reports whether two outcomes tell the same end.
-func decidedAlike(a, b pipeline.Outcome) bool { return a.Status == b.Status && idOf(a) == idOf(b) }
+// decidedAlike reports whether two outcomes are one message that came twice.
+// Two workers that have decided the same by themselves have still decided twice.
+func decidedAlike(a, b pipeline.Outcome) bool {
+	return a.Status == b.Status && idOf(a) == idOf(b) && a.PayloadHash == b.PayloadHash && a.DecidedBy == b.DecidedBy &&
+		a.Attempts == b.Attempts && a.FinishedAt.Equal(b.FinishedAt) && errorKindOf(a) == errorKindOf(b)
+}
+
+func errorKindOf(o pipeline.Outcome) string {
+	if o.Error == nil {
+		return ""
+	}
+	return o.Error.Kind
+}
 
 // idOf is the id that an outcome gives of its item or job; 0 if it gives none.
 func idOf(o pipeline.Outcome) int64 {
@@ -147,9 +158,48 @@ func (c *checker) judgeOutcomes(s *story) {
 			continue
 		}
 		first[o.Generation] = o
+		if !s.mayHavePayload(o) {
+			c.contradicts(s, "reported %s for the payload %q, which nobody asked for", brief(o), o.PayloadHash)
+		}
 	}
 	c.Statuses[last.Status]++
 	c.judgeStatus(s, last)
+	told := saysCarriedOut(last) && len(s.effects) == 0
+	if n := carriedOut(first); n > len(s.effects) && !told {
+		c.lost(s, "reported as carried out in %d generations, and Orchestrator has %v", n, s.effects)
+	}
+}
+
+// mayHavePayload reports whether an outcome stands for something that was asked
+// for, as far as that is known. What an invalid request asks for never is.
+func (s *story) mayHavePayload(o pipeline.Outcome) bool {
+	asked := false
+	for _, r := range s.requests {
+		switch {
+		case r.Invalid && o.DecidedBy == pipeline.ByValidation:
+			return true
+		case r.Invalid:
+		case r.Payload == "" || r.Payload == o.PayloadHash:
+			return true
+		default:
+			asked = true
+		}
+	}
+	return !asked
+}
+
+// carriedOut counts the generations that say there is an effect.
+func carriedOut(first map[int]pipeline.Outcome) (n int) {
+	for _, o := range first {
+		if saysCarriedOut(o) {
+			n++
+		}
+	}
+	return n
+}
+
+func saysCarriedOut(o pipeline.Outcome) bool {
+	return o.Status == pipeline.StatusAccepted || o.Status == pipeline.StatusSucceeded || o.Status == pipeline.StatusFailed
 }
 
 func (c *checker) judgeStatus(s *story, last pipeline.Outcome) {

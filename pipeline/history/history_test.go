@@ -3,6 +3,7 @@ package history_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"waybill/pipeline"
 	"waybill/pipeline/history"
@@ -94,6 +95,18 @@ func TestCheck(t *testing.T) {
 			[]pipeline.Outcome{final(pipeline.StatusRejected), inGeneration(2, final(pipeline.StatusAccepted))},
 			"effects: 1, duplicates: 0, lost: 0", "",
 		},
+		{
+			"accepted in two generations, there once",
+			[]history.Effect{{key("a"), 1}},
+			[]pipeline.Outcome{final(pipeline.StatusAccepted), inGeneration(2, final(pipeline.StatusAccepted))},
+			"effects: 1, duplicates: 0, lost: 1", "reported as carried out in 2 generations, and Orchestrator has [1]",
+		},
+		{
+			"accepted, then rejected, not there",
+			nil,
+			[]pipeline.Outcome{final(pipeline.StatusAccepted), inGeneration(2, final(pipeline.StatusRejected))},
+			"effects: 0, duplicates: 0, lost: 1", "reported as carried out in 1 generations",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,6 +122,85 @@ func TestCheck(t *testing.T) {
 			}
 			if r.Requests != 1 {
 				t.Errorf("%d requests, want 1", r.Requests)
+			}
+		})
+	}
+}
+
+// Only the same message again is a repeat: any other end of a generation was
+// decided a second time.
+func TestCheckRepeats(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name   string
+		change func(*pipeline.Outcome)
+		held   bool
+	}{
+		{"the same", func(*pipeline.Outcome) {}, true},
+		{"the same moment in another zone", func(o *pipeline.Outcome) { o.FinishedAt = at.In(time.FixedZone("", 3600)) }, true},
+		{"another status", func(o *pipeline.Outcome) { o.Status = pipeline.StatusExpired }, false},
+		{"another payload", func(o *pipeline.Outcome) { o.PayloadHash = "two" }, false},
+		{"decided otherwise", func(o *pipeline.Outcome) { o.DecidedBy = pipeline.ByLookup }, false},
+		{"more attempts", func(o *pipeline.Outcome) { o.Attempts++ }, false},
+		{"later", func(o *pipeline.Outcome) { o.FinishedAt = at.Add(time.Millisecond) }, false},
+		{"another error", func(o *pipeline.Outcome) { o.Error = &pipeline.OutcomeError{Kind: "expired"} }, false},
+		{"no error", func(o *pipeline.Outcome) { o.Error = nil }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			first := final(pipeline.StatusRejected)
+			first.FinishedAt, first.Attempts, first.Error = at, 1, &pipeline.OutcomeError{Kind: "invalid"}
+			second := first
+			test.change(&second)
+			r := history.Check(history.Run{Requests: []history.Request{{Key: key("a")}}, Outcomes: []pipeline.Outcome{first, second}})
+			if r.Held() != test.held {
+				t.Fatalf("held: %v, violations %v, want %v", r.Held(), r.Violations, test.held)
+			}
+			if !test.held && !strings.Contains(r.Violations[0].What, "two final outcomes in generation 1") {
+				t.Errorf("violation %q, want two final outcomes", r.Violations[0].What)
+			}
+		})
+	}
+}
+
+// An outcome stands for one of the payloads that were asked for, where these
+// are known.
+func TestCheckPayload(t *testing.T) {
+	t.Parallel()
+	one, two := history.Request{Key: key("a"), Payload: "one"}, history.Request{Key: key("a"), Payload: "two"}
+	dontKnow, invalid := history.Request{Key: key("a")}, history.Request{Key: key("a"), Invalid: true}
+	accepted := final(pipeline.StatusAccepted)
+	none := accepted
+	none.PayloadHash = ""
+	refused := none
+	refused.Status, refused.DecidedBy = pipeline.StatusRejected, pipeline.ByValidation
+	for _, test := range []struct {
+		name     string
+		requests []history.Request
+		outcome  pipeline.Outcome
+		held     bool
+	}{
+		{"its own", []history.Request{one}, accepted, true},
+		{"one of two", []history.Request{two, one}, accepted, true},
+		{"another", []history.Request{two, two}, accepted, false},
+		{"none", []history.Request{one}, none, false},
+		{"one is not known", []history.Request{two, dontKnow}, accepted, true},
+		{"another, beside an invalid request", []history.Request{two, invalid}, accepted, false},
+		{"of the invalid request", []history.Request{two, invalid}, refused, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			run := history.Run{Requests: test.requests, Outcomes: []pipeline.Outcome{test.outcome}}
+			if test.outcome.Status == pipeline.StatusAccepted {
+				run.Effects = []history.Effect{{key("a"), 1}}
+			}
+			r := history.Check(run)
+			if r.Held() != test.held {
+				t.Fatalf("held: %v, violations %v, want %v", r.Held(), r.Violations, test.held)
+			}
+			if !test.held && (r.Contradicting != 1 || !strings.Contains(r.Violations[0].What, "which nobody asked for")) {
+				t.Errorf("violations %v, want one of its payload", r.Violations)
 			}
 		})
 	}

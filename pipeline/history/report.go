@@ -12,14 +12,15 @@ type Report struct {
 	Requests   int // keys asked for
 	Effects    int // items and jobs in Orchestrator
 	Duplicates int // effects beyond the first of a key
-	// Lost counts keys without a final outcome, keys accepted and not there,
-	// and requests without the dead letter they should have.
+	// Lost counts keys without a final outcome, keys accepted and not there or
+	// accepted more often than they are there, and requests without the dead
+	// letter they should have.
 	Lost    int
 	Unknown int // keys whose outcome is unknown, which breaks nothing
 	// Contradicting counts keys of which two things are told that cannot both
-	// be true: two different final outcomes in one generation, an effect of
-	// what was reported undone, an id that is not an effect's, a dead letter of
-	// what was carried out.
+	// be true: two different final outcomes in one generation, an outcome for a
+	// payload that was not asked for, an effect of what was reported undone, an
+	// id that is not an effect's, a dead letter of what was carried out.
 	Contradicting int
 	DeadLetters   int // repeats included
 	Statuses      map[pipeline.Status]int
