@@ -54,6 +54,9 @@ func TestChaos(t *testing.T) {
 			t.Log(evidence(t, &c, v.Key))
 		}
 	}
+	if !result.Held() {
+		t.Errorf("seed %d: %s", c.Seed, result.Verdict())
+	}
 	if len(result.Strikes) == 0 {
 		t.Errorf("seed %d: nothing was struck", c.Seed)
 	}

@@ -46,8 +46,9 @@ Then it lets everything recover, and holds what the simulated Orchestrator has,
 the outcomes and the dead letters against what was asked for. The exit code is 0
 only if the promise held: each key with one effect at most and one final outcome,
 each request that came to nothing with its dead letter, and no request turned
-down for what befell the processes. It is 1 if the promise was broken or the run
-could not be made, and 130 or 143 if it was interrupted.
+down for what befell the processes; and if no outcome is unknown and no message
+unsettled, since everything can be known here. It is 1 if the promise was broken
+or not proven, or the run could not be made, and 130 or 143 if it was interrupted.
 
 --history writes a line of JSON for each key: what was published, what there is
 of it, and the verdict in a sentence.
@@ -136,7 +137,10 @@ func (p *proof) openHistory() (*os.File, error) {
 	return file, nil
 }
 
-var errBroken = errors.New("the promise was broken")
+var (
+	errBroken    = errors.New("the promise was broken")
+	errNotProven = errors.New("the promise was not proven")
+)
 
 // tell prints the result, and is an error unless the promise held.
 func (p *proof) tell(stdout io.Writer, verdicts *os.File, result proving.Result) error {
@@ -148,23 +152,29 @@ func (p *proof) tell(stdout io.Writer, verdicts *os.File, result proving.Result)
 			return fmt.Errorf("--history: %w", err)
 		}
 	}
-	if !result.Held() {
+	switch {
+	case result.Broken():
 		return errBroken
+	case !result.Held():
+		return errNotProven
 	}
 	return nil
 }
 
+// judged is a result as it is written, with what it comes to.
+type judged struct {
+	proving.Result
+	Held    bool   `json:"held"`
+	Verdict string `json:"verdict"`
+}
+
 func printResult(w io.Writer, format string, r proving.Result) error {
 	if format != cli.FormatTable {
-		return json.NewEncoder(w).Encode(r) //nolint:wrapcheck // the caller says what was being done
+		return json.NewEncoder(w).Encode(judged{r, r.Held(), r.Verdict()}) //nolint:wrapcheck // the caller says what was being done
 	}
 	var strikes []string
 	for _, name := range slices.Sorted(maps.Keys(r.Strikes)) {
 		strikes = append(strikes, fmt.Sprintf("%d × %s", r.Strikes[name], name))
-	}
-	verdict := "the promise held"
-	if !r.Held() {
-		verdict = "THE PROMISE WAS BROKEN"
 	}
 	for _, part := range []struct {
 		what string
@@ -173,6 +183,9 @@ func printResult(w io.Writer, format string, r proving.Result) error {
 		for _, v := range part.all {
 			fmt.Fprintf(w, "%s: %s: %s [%s]\n", part.what, v.Key, v.What, r.During[v.Key.String()])
 		}
+	}
+	if r.Unsettled != "" {
+		fmt.Fprintf(w, "UNSETTLED: %s\n", r.Unsettled)
 	}
 	struck := 0
 	for _, n := range r.Strikes {
@@ -194,6 +207,6 @@ dead letters:  %d
 seconds:       %.0f
 verdict:       %s
 `, r.Seed, r.Nodes, r.Sync, struck, strings.Join(strikes, ", "), strings.Join(r.UnsteadyClocks, " and "), r.Requests, r.Published, r.Conflicts, r.Invalid, r.Resent, r.Dropped,
-		r.Report.Effects, r.Report.Duplicates, r.Report.Lost, r.Report.Contradicting, r.Report.Unknown, r.Report.Statuses, r.Report.DeadLetters, r.Seconds, verdict)
+		r.Report.Effects, r.Report.Duplicates, r.Report.Lost, r.Report.Contradicting, r.Report.Unknown, r.Report.Statuses, r.Report.DeadLetters, r.Seconds, r.Verdict())
 	return err //nolint:wrapcheck // the caller says what was being done
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/proving"
+	"waybill/pipeline/history"
 )
 
 // What cannot be run is told at once, and leaves nothing behind.
@@ -33,6 +36,41 @@ func TestProveUsage(t *testing.T) {
 			endsWith(t, p, cli.ExitUsage)
 			isEmpty(t, tmp)
 		})
+	}
+}
+
+// What is not known is told, and is no success.
+func TestProveTellsVerdict(t *testing.T) {
+	t.Parallel()
+	why := []history.Violation{{What: "why"}}
+	for _, test := range []struct {
+		result  proving.Result
+		err     error
+		verdict string
+	}{
+		{proving.Result{}, nil, "the promise held"},
+		{proving.Result{TurnedDown: why}, errBroken, "THE PROMISE WAS BROKEN"},
+		{proving.Result{Unknown: why}, errNotProven, "not proven: 1 outcomes are unknown, though everything could be known here"},
+		{proving.Result{Unsettled: "3 messages are not settled"}, errNotProven, "not proven: 3 messages are not settled"},
+	} {
+		var table, line strings.Builder
+		if err := (&proof{output: cli.FormatTable}).tell(&table, nil, test.result); !errors.Is(err, test.err) {
+			t.Errorf("%s: got %v, want %v", test.verdict, err, test.err)
+		}
+		if !strings.Contains(table.String(), "verdict:       "+test.verdict+"\n") || !strings.Contains(table.String(), test.result.Unsettled) {
+			t.Errorf("%s: not told in\n%s", test.verdict, table.String())
+		}
+		if err := (&proof{output: "json"}).tell(&line, nil, test.result); !errors.Is(err, test.err) {
+			t.Errorf("%s: got %v, want %v", test.verdict, err, test.err)
+		}
+		var got struct {
+			Held    *bool
+			Verdict string
+			Seed    *int64
+		}
+		if err := json.Unmarshal([]byte(line.String()), &got); err != nil || got.Held == nil || *got.Held != (test.err == nil) || got.Verdict != test.verdict || got.Seed == nil {
+			t.Errorf("%s: got %s, %v", test.verdict, line.String(), err)
+		}
 	}
 }
 

@@ -58,15 +58,36 @@ type Result struct {
 	// though nothing is wrong with them.
 	TurnedDown []history.Violation `json:"turnedDown"`
 	Unknown    []history.Violation `json:"unknown"` // why, for each
+	// Unsettled is why it is not known that each message has been settled;
+	// empty if it is.
+	Unsettled string `json:"unsettled,omitempty"`
 	// During tells of the keys named in all these what struck between their
 	// publishing and their outcome.
 	During  map[string]string `json:"during"`
 	Seconds float64           `json:"seconds"`
 }
 
-// Held reports whether the promise was kept, and no request has suffered for
+// Broken reports whether the promise was broken, or a request has suffered for
 // what befell the processes.
-func (r Result) Held() bool { return r.Report.Held() && len(r.TurnedDown) == 0 }
+func (r Result) Broken() bool { return !r.Report.Held() || len(r.TurnedDown) > 0 }
+
+// Held reports whether the promise was kept, and everything has come to an end
+// that is known: an unknown outcome breaks no promise, but here, where
+// everything recovers, it proves none either.
+func (r Result) Held() bool { return !r.Broken() && len(r.Unknown) == 0 && r.Unsettled == "" }
+
+// Verdict says in words what the run has shown.
+func (r Result) Verdict() string {
+	switch {
+	case r.Broken():
+		return "THE PROMISE WAS BROKEN"
+	case len(r.Unknown) > 0:
+		return fmt.Sprintf("not proven: %d outcomes are unknown, though everything could be known here", len(r.Unknown))
+	case r.Unsettled != "":
+		return "not proven: " + r.Unsettled
+	}
+	return "the promise held"
+}
 
 // chaosTimes are short, so that what a killed worker leaves behind is taken on
 // within seconds, and long enough for a loaded machine: the time that is left
@@ -125,7 +146,7 @@ func (c *Chaos) Run(ctx context.Context) (Result, error) {
 	if err := c.calm(ctx, net); err != nil {
 		return result, err
 	}
-	if err := c.settle(ctx); err != nil {
+	if result.Unsettled, err = c.settle(ctx); err != nil {
 		return result, err
 	}
 	result.Strikes, result.Seconds = c.struck.counts(), time.Since(c.begun).Seconds()
@@ -277,19 +298,20 @@ func (c *Chaos) calm(ctx context.Context, net networks) error {
 	return c.Ask(ctx, http.MethodPut, "/faults", map[string]any{"rate": 0, "latency": chaosLatency.String()}, nil)
 }
 
-// settle waits for everything that is still to come. What was published
-// without a key is known by its sequence, or by its dead letter where the
-// answer was lost.
-func (c *Chaos) settle(ctx context.Context) error {
+// settle waits for everything that is still to come, and says what has not. What
+// was published without a key is known by its sequence, or by its dead letter
+// where the answer was lost.
+func (c *Chaos) settle(ctx context.Context) (unsettled string, err error) {
 	c.awaitAll(ctx)
 	answered, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	if err := c.awaitAnswered(answered); err != nil {
-		c.tell("%v", err) // the report says what is missing
+		unsettled = err.Error()
+		c.tell("%s", unsettled)
 	}
 	letters, err := c.deadLetters(ctx)
 	if err != nil {
-		return err
+		return unsettled, err
 	}
 	c.publishing.find(letters)
 	c.Published = c.publishing.stored
@@ -299,7 +321,7 @@ func (c *Chaos) settle(ctx context.Context) error {
 		}
 	}
 	c.awaitAll(ctx)
-	return context.Cause(ctx) //nolint:wrapcheck // it says which signal came
+	return unsettled, context.Cause(ctx) //nolint:wrapcheck // it says which signal came
 }
 
 // awaitAll waits for the outcomes, as long as more of them keep coming.
@@ -329,7 +351,7 @@ func (c *Chaos) conclude(ctx context.Context, result Result) (Result, error) {
 		switch {
 		case o.Status == pipeline.StatusAccepted || o.Status == pipeline.StatusSucceeded:
 		case o.Status == pipeline.StatusUnknown:
-			result.Unknown = append(result.Unknown, history.Violation{Key: key, What: o.Error.Message})
+			result.Unknown = append(result.Unknown, history.Violation{Key: key, What: whyUnknown(o)})
 		case o.Status == pipeline.StatusRejected && o.DecidedBy == pipeline.ByValidation && broken[key]:
 		default:
 			result.TurnedDown = append(result.TurnedDown, history.Violation{Key: key, What: fmt.Sprintf("%s after %d attempts: %+v", o.Status, o.Attempts, o.Error)})
@@ -340,6 +362,13 @@ func (c *Chaos) conclude(ctx context.Context, result Result) (Result, error) {
 		result.During[v.Key.String()] = c.during(v.Key)
 	}
 	return result, nil
+}
+
+func whyUnknown(o pipeline.Outcome) string {
+	if o.Error == nil {
+		return "the outcome does not say why"
+	}
+	return o.Error.Message
 }
 
 // broken gives the keys that can never work.
