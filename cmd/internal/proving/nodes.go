@@ -109,7 +109,7 @@ func (in *Installation) startNode(n node, env []string) (*Process, error) {
 }
 
 // connect opens the installation's own connection, and waits until JetStream
-// has found its leader.
+// has found its leader, and the leader all servers.
 func (in *Installation) connect(ctx context.Context) error {
 	var urls []string
 	for _, n := range in.nodes {
@@ -126,6 +126,9 @@ func (in *Installation) connect(ctx context.Context) error {
 	}
 	for {
 		if err = in.askJetStream(ctx); err == nil {
+			err = in.placeEverywhere(ctx)
+		}
+		if err == nil {
 			return nil
 		}
 		if wait(ctx, 100*time.Millisecond) != nil {
@@ -140,6 +143,26 @@ func (in *Installation) askJetStream(ctx context.Context) error {
 	defer cancel()
 	_, err := in.JS.AccountInfo(ctx)
 	return err //nolint:wrapcheck // the caller says what was being done
+}
+
+// placeEverywhere makes a stream with a replica on each server, and removes it: a
+// leader that has not heard of all servers refuses one, and so it would refuse
+// the workers theirs, who give up then.
+func (in *Installation) placeEverywhere(ctx context.Context) error {
+	if len(in.nodes) == 1 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	const name = "everywhere"
+	config := jetstream.StreamConfig{Name: name, Storage: jetstream.MemoryStorage, Replicas: len(in.nodes)}
+	if _, err := in.JS.CreateStream(ctx, config); err != nil {
+		return fmt.Errorf("make a stream on all servers: %w", err)
+	}
+	if err := in.JS.DeleteStream(ctx, name); err != nil {
+		return fmt.Errorf("remove the stream on all servers: %w", err)
+	}
+	return nil
 }
 
 // publishTimeout is after how long a request of whose publishing nobody has
