@@ -6,9 +6,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/proving"
@@ -74,26 +76,50 @@ func TestProveTellsVerdict(t *testing.T) {
 	}
 }
 
+// As by Ctrl-C in a terminal, which signals the whole process group.
 func TestProveInterrupted(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	in, tmp := setUp(t), t.TempDir()
-	p, err := in.Run("prove", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp}, "prove", "--seed", "1")
+	// By this seed a NATS server is killed soon, and prove waits for it.
+	p, err := in.Run("prove", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp}, "prove", "--seed", "162", "--nodes", "3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), proving.Patience)
 	defer cancel()
-	if _, err := p.Says(ctx, "worker killed"); err != nil {
+	if _, err := p.Says(ctx, "NATS killed"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Signal(syscall.SIGINT); err != nil {
+	begun := time.Now()
+	if err := syscall.Kill(-p.ID(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	endsWith(t, p, 128+cli.Code(syscall.SIGINT))
+	if took := time.Since(begun); took > proving.Patience/3 { // who waits for servers that never come waits three times as long
+		t.Errorf("it ended after %s", took)
+	}
 	isEmpty(t, tmp)
+	for _, name := range runningWith(t, "TMPDIR="+tmp) {
+		t.Errorf("%s is left running", name)
+	}
+}
+
+// runningWith names the processes that have this in their environment, where
+// the system tells.
+func runningWith(t *testing.T, variable string) (names []string) {
+	t.Helper()
+	all, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is good
+	for _, path := range all {
+		env, err := os.ReadFile(filepath.Clean(path))
+		if err == nil && slices.Contains(strings.Split(string(env), "\x00"), variable) { // others' cannot be read
+			command, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline")) // it may have ended
+			names = append(names, strings.ReplaceAll(string(command), "\x00", " "))
+		}
+	}
+	return names
 }
 
 func endsWith(t *testing.T, p *proving.Process, want cli.Code) {

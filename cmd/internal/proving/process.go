@@ -71,6 +71,9 @@ func (p *Process) Running() bool {
 	}
 }
 
+// ID is its process id, and that of the process group it leads.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
 // Signal sends it a signal.
 func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
