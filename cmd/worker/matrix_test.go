@@ -190,7 +190,11 @@ var matrixTimes = []string{"--ack-wait", "1s", "--call-timeout", "1s", "--hold",
 
 func newMatrix(t *testing.T) *matrix {
 	t.Helper()
-	m := &matrix{t: t, in: setUp(t), cells: cells(), byName: make(map[string]*cell)}
+	chosen := cells()
+	if len(chosen) == 0 {
+		t.Fatalf("no cell has %q in its name", *matrixCell)
+	}
+	m := &matrix{t: t, in: setUp(t), cells: chosen, byName: make(map[string]*cell)}
 	for _, c := range m.cells {
 		m.byName[c.tenant] = c
 	}
