@@ -25,33 +25,33 @@ const (
 // disk. A server that has met that takes nothing more into the streams
 // concerned, nor says so, when there is room again: as its operator would,
 // start it anew.
-func (c *Chaos) refuseWrites(ctx context.Context, random *rand.Rand) error {
+func (c *Chaos) refuseWrites(ctx context.Context, random *rand.Rand) (struck bool, err error) {
 	n := c.anyNode(random)
 	refused, failed := upTo(random, refusedFor), upTo(random, failedFor)
 	p, err := c.Process(n.name)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := limitFiles(p.cmd.Process.Pid, true); err != nil {
-		return err
+	if err := limitFiles(p.ID(), true); err != nil {
+		return false, err
 	}
 	_ = wait(ctx, refused) // the server must be whole again, whatever has ended
-	if err := limitFiles(p.cmd.Process.Pid, false); err != nil {
-		return err
+	if err := limitFiles(p.ID(), false); err != nil {
+		return true, err
 	}
 	_ = wait(ctx, failed)
-	return c.restart(ctx, n, 0)
+	return true, c.restart(ctx, n, 0)
 }
 
 // keepDiskBusy writes beside JetStream's files, and waits for the disk each
 // time, so that the servers wait for it too.
-func (c *Chaos) keepDiskBusy(ctx context.Context, random *rand.Rand) (err error) {
+func (c *Chaos) keepDiskBusy(ctx context.Context, random *rand.Rand) (struck bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, upTo(random, busyFor))
 	defer cancel()
 	name := filepath.Join(c.store, "busy")
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // G304: the folder is our own
 	if err != nil {
-		return fmt.Errorf("keep the disk busy: %w", err)
+		return false, fmt.Errorf("keep the disk busy: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(name)) }()
 	block := make([]byte, busyBlock)
@@ -60,11 +60,12 @@ func (c *Chaos) keepDiskBusy(ctx context.Context, random *rand.Rand) (err error)
 	}
 	for i := int64(0); ctx.Err() == nil; i++ {
 		if _, err := file.WriteAt(block, i%busyBlocks*busyBlock); err != nil {
-			return fmt.Errorf("keep the disk busy: %w", err)
+			return struck, fmt.Errorf("keep the disk busy: %w", err)
 		}
 		if err := file.Sync(); err != nil {
-			return fmt.Errorf("keep the disk busy: %w", err)
+			return struck, fmt.Errorf("keep the disk busy: %w", err)
 		}
+		struck = true
 	}
-	return nil
+	return struck, nil
 }

@@ -21,13 +21,13 @@ func streams() []string {
 
 // limitStream has a stream take nothing more for a while, as one does that has
 // reached the size its operator has set.
-func (c *Chaos) limitStream(ctx context.Context, random *rand.Rand) error {
+func (c *Chaos) limitStream(ctx context.Context, random *rand.Rand) (struck bool, err error) {
 	name, byBytes, d := anyOf(random, streams()), random.IntN(2) == 0, upTo(random, limitedFor)
 	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream, err := c.JS.Stream(asking, name)
 	if err != nil {
-		return unlessAway(err)
+		return false, unlessAway(err)
 	}
 	before, state := stream.CachedInfo().Config, stream.CachedInfo().State
 	full := before
@@ -40,7 +40,7 @@ func (c *Chaos) limitStream(ctx context.Context, random *rand.Rand) error {
 	if err == nil {
 		_ = wait(ctx, d) // it must take more again, whatever has ended
 	}
-	return errors.Join(unlessAway(err), c.unlimit(ctx, before))
+	return err == nil, errors.Join(unlessAway(err), c.unlimit(ctx, before))
 }
 
 // limitedFor is how long at most a stream is full.

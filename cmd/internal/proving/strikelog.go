@@ -18,18 +18,20 @@ type strikeLog struct {
 type struck struct {
 	name       string
 	begun, end time.Time // end is zero as long as it lasts
+	missed     bool      // it is not known to have struck anything
 }
 
-// begin notes that a strike begins; it lasts until over is called.
-func (l *strikeLog) begin(name string) (over func()) {
+// begin notes that a strike begins; it lasts until over is called,
+// with whether it has struck.
+func (l *strikeLog) begin(name string) (over func(struck bool)) {
 	s := &struck{name: name, begun: time.Now()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, s)
-	return func() {
+	return func(struck bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		s.end = time.Now()
+		s.end, s.missed = time.Now(), !struck
 	}
 }
 
@@ -39,7 +41,9 @@ func (l *strikeLog) counts() map[string]int {
 	defer l.mu.Unlock()
 	counts := make(map[string]int)
 	for _, s := range l.all {
-		counts[s.name]++
+		if !s.missed {
+			counts[s.name]++
+		}
 	}
 	return counts
 }
@@ -61,10 +65,15 @@ func (l *strikeLog) between(zero, from, to time.Time) string {
 	return strings.Join(told, ", ")
 }
 
+// tell names also what is not known to have struck: where an answer was lost, it
+// may have.
 func (s *struck) tell(zero time.Time) string {
-	begun := s.begun.Sub(zero).Seconds()
-	if s.end.IsZero() {
-		return fmt.Sprintf("%s (from %.1f s on)", s.name, begun)
+	name, begun := s.name, s.begun.Sub(zero).Seconds()
+	if s.missed {
+		name += ", perhaps"
 	}
-	return fmt.Sprintf("%s (%.1f–%.1f s)", s.name, begun, s.end.Sub(zero).Seconds())
+	if s.end.IsZero() {
+		return fmt.Sprintf("%s (from %.1f s on)", name, begun)
+	}
+	return fmt.Sprintf("%s (%.1f–%.1f s)", name, begun, s.end.Sub(zero).Seconds())
 }

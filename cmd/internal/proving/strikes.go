@@ -2,6 +2,7 @@ package proving
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,11 +25,13 @@ type striker struct {
 	strikes []strike
 }
 
-// strike is one thing that goes wrong. It returns when it is over.
+// strike is one thing that goes wrong.
 type strike struct {
 	name string
 	odds int
-	do   func(ctx context.Context, random *rand.Rand) error
+	// do returns when it is over, and whether it is known to have struck: what
+	// it was for may have ended, or nobody have been there to ask.
+	do func(ctx context.Context, random *rand.Rand) (struck bool, err error)
 }
 
 // strikers gives one for each worker, and one each for NATS, for the network
@@ -37,8 +40,8 @@ func (c *Chaos) strikers(net networks) []striker {
 	var all []striker
 	for _, name := range workerNames {
 		all = append(all, striker{c.random("worker " + name), 2 * time.Second, []strike{
-			{"worker killed", 5, func(context.Context, *rand.Rand) error { return c.killWorker(name, net) }},
-			{"worker frozen", 1, func(ctx context.Context, _ *rand.Rand) error { return c.freeze(ctx, name, frozenFor) }},
+			{"worker killed", 5, func(context.Context, *rand.Rand) (bool, error) { return c.killWorker(name, net) }},
+			{"worker frozen", 1, func(ctx context.Context, _ *rand.Rand) (bool, error) { return c.freeze(ctx, name, frozenFor) }},
 		}})
 	}
 	// One for all servers and what they stand on, since only one of them at a
@@ -47,7 +50,7 @@ func (c *Chaos) strikers(net networks) []striker {
 		{"NATS killed", 2, c.killNode},
 		{"stream full", 2, c.limitStream},
 		{"disk busy", 1, c.keepDiskBusy},
-		{"NATS frozen", 1, func(ctx context.Context, random *rand.Rand) error {
+		{"NATS frozen", 1, func(ctx context.Context, random *rand.Rand) (bool, error) {
 			return c.freeze(ctx, c.anyNode(random).name, upTo(random, 1500*time.Millisecond))
 		}},
 	}}
@@ -67,19 +70,23 @@ func (c *Chaos) strikers(net networks) []striker {
 		{"slow", func(p *Proxy) { p.Slow(slowed) }},
 	} {
 		network.strikes = append(network.strikes,
-			strike{"network to NATS " + state.name, 1, func(ctx context.Context, random *rand.Rand) error {
-				return disturb(ctx, upTo(random, 4*time.Second), net.nats[anyOf(random, workerNames)], state.set)
+			strike{"network to NATS " + state.name, 1, func(ctx context.Context, random *rand.Rand) (bool, error) {
+				disturb(ctx, upTo(random, 4*time.Second), net.nats[anyOf(random, workerNames)], state.set)
+				return true, nil
 			}},
-			strike{"network to Orchestrator " + state.name, 1, func(ctx context.Context, random *rand.Rand) error {
-				return disturb(ctx, upTo(random, 4*time.Second), []*Proxy{net.orchestrator[anyOf(random, workerNames)]}, state.set)
+			strike{"network to Orchestrator " + state.name, 1, func(ctx context.Context, random *rand.Rand) (bool, error) {
+				disturb(ctx, upTo(random, 4*time.Second), []*Proxy{net.orchestrator[anyOf(random, workerNames)]}, state.set)
+				return true, nil
 			}})
 	}
 	orchestrator := striker{c.random("orchestrator"), 8 * time.Second, []strike{
-		{"tokens revoked", 3, func(ctx context.Context, _ *rand.Rand) error {
-			return c.Ask(ctx, http.MethodPost, "/tokens/revoke", nil, nil)
+		{"tokens revoked", 3, func(ctx context.Context, _ *rand.Rand) (bool, error) {
+			err := c.Ask(ctx, http.MethodPost, "/tokens/revoke", nil, nil)
+			return err == nil, err
 		}},
-		{"Orchestrator away", 1, func(ctx context.Context, _ *rand.Rand) error {
-			return disturb(ctx, awayFor, slices.Collect(maps.Values(net.orchestrator)), (*Proxy).Cut)
+		{"Orchestrator away", 1, func(ctx context.Context, _ *rand.Rand) (bool, error) {
+			disturb(ctx, awayFor, slices.Collect(maps.Values(net.orchestrator)), (*Proxy).Cut)
+			return true, nil
 		}},
 	}}
 	return append(all, nats, network, orchestrator)
@@ -91,8 +98,8 @@ func (s striker) strike(ctx context.Context, c *Chaos) error {
 		next := s.draw()
 		c.tell("%s", next.name)
 		over := c.struck.begin(next.name)
-		err := next.do(ctx, s.random)
-		over()
+		struck, err := next.do(ctx, s.random)
+		over(struck)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("%s: %w", next.name, err)
 		}
@@ -130,36 +137,38 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (c *Chaos) killWorker(name string, net networks) error {
+// killWorker starts the worker again, also one that has ended by itself.
+func (c *Chaos) killWorker(name string, net networks) (struck bool, err error) {
 	p, err := c.Process(name)
 	if err != nil {
-		return err
+		return false, err
 	}
+	struck = p.Running()
 	p.Kill()
 	_, err = c.startWorker(name, net)
-	return err
+	return struck, err
 }
 
 // freeze stops a process as a machine that is suspended, and lets it go on.
-func (c *Chaos) freeze(ctx context.Context, name string, d time.Duration) error {
+func (c *Chaos) freeze(ctx context.Context, name string, d time.Duration) (struck bool, err error) {
 	p, err := c.Process(name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := p.Signal(syscall.SIGSTOP); errors.Is(err, os.ErrProcessDone) {
-		return nil // a worker that found no NATS when it started
+		return false, nil // a worker that found no NATS when it started
 	} else if err != nil {
-		return err
+		return false, err
 	}
 	_ = wait(ctx, d) // it must go on, whatever has ended
-	return p.Signal(syscall.SIGCONT)
+	return true, p.Signal(syscall.SIGCONT)
 }
 
 func (c *Chaos) anyNode(random *rand.Rand) node { return anyOf(random, c.nodes) }
 
 // killNode kills a server and starts it again a little later.
-func (c *Chaos) killNode(ctx context.Context, random *rand.Rand) error {
-	return c.restart(ctx, c.anyNode(random), upTo(random, time.Second))
+func (c *Chaos) killNode(ctx context.Context, random *rand.Rand) (struck bool, err error) {
+	return true, c.restart(ctx, c.anyNode(random), upTo(random, time.Second))
 }
 
 // restart returns when all servers have what the others have, so that a
@@ -217,19 +226,32 @@ func (c *Chaos) isCurrent(ctx context.Context, name string) bool {
 }
 
 // stepDown has a stream's leader give way to another.
-func (c *Chaos) stepDown(ctx context.Context, random *rand.Rand) error {
+func (c *Chaos) stepDown(ctx context.Context, random *rand.Rand) (struck bool, err error) {
 	name := anyOf(random, []string{pipeline.Topology{}.RequestsStream(), pipeline.Topology{}.LedgerStream()})
 	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_, err := c.JS.Conn().RequestWithContext(asking, "$JS.API.STREAM.LEADER.STEPDOWN."+name, nil)
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil // there was no leader to ask just now
+	reply, err := c.JS.Conn().RequestWithContext(asking, "$JS.API.STREAM.LEADER.STEPDOWN."+name, nil)
+	if err != nil {
+		return false, unlessAway(err)
 	}
-	return err //nolint:wrapcheck // the caller says what was being done
+	return steppedDown(reply.Data)
+}
+
+// steppedDown reads the reply: that there is one does not say that the leader
+// has given way.
+func steppedDown(reply []byte) (bool, error) {
+	var answer struct {
+		Success bool                `json:"success"`
+		Error   *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(reply, &answer); err != nil {
+		return false, fmt.Errorf("decode the answer: %w", err)
+	}
+	return answer.Success && answer.Error == nil, nil
 }
 
 // disturb does something to a piece of network for a while.
-func disturb(ctx context.Context, d time.Duration, proxies []*Proxy, set func(*Proxy)) error {
+func disturb(ctx context.Context, d time.Duration, proxies []*Proxy, set func(*Proxy)) {
 	for _, p := range proxies {
 		set(p)
 	}
@@ -237,5 +259,4 @@ func disturb(ctx context.Context, d time.Duration, proxies []*Proxy, set func(*P
 	for _, p := range proxies {
 		p.Mend()
 	}
-	return nil
 }
