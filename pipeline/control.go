@@ -56,6 +56,9 @@ type binding struct {
 	Lane      Lane      `json:"lane"` // canonical
 	FolderKey string    `json:"folderKey,omitempty"`
 	BoundAt   time.Time `json:"boundAt"`
+	// Missing is set while there has never been such a folder, queue or process:
+	// its requests are answered under Lane, and will be where it is made later.
+	Missing bool `json:"missing,omitempty"`
 }
 
 func bindingKey(lane Lane) string {

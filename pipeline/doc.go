@@ -84,10 +84,11 @@
 // In doubt, an item is found by its Reference and a job by its
 // BatchExecutionKey, which is computed from lane, key and generation. It is
 // the request's own only if the Reference is the key itself, the content is
-// the same and it was created after the request was published. That a filter
-// finds nothing proves absence only if the same answer has something in it
-// that is known to be there; otherwise everything created since is listed and
-// compared here. Where nobody can tell, the outcome is unknown.
+// the same and it was created after the request was published; somebody
+// else's if it surely was before. That a filter finds nothing proves absence
+// only if the same answer has something in it that is known to be there;
+// otherwise everything created since is listed and compared here. Where nobody
+// can tell, the clocks included, the outcome is unknown.
 //
 // Settling goes in an order that loses nothing wherever it is cut short: dead
 // letters, then outcomes, then acks.
@@ -106,6 +107,8 @@
 //	tenant.go slots.go held.go                 what a tenant may be asked, what is in hand
 //	tracking.go sweep.go                       how what was accepted ends
 //
-// Package embedded runs JetStream in this process; package history judges what
-// happened against the promise.
+// Package embedded runs JetStream in this process; package protocol is the
+// protocol as a model that can be searched; package history judges what
+// happened against the promise. What shows that all this holds is told in
+// docs/guarantees.md.
 package pipeline

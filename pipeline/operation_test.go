@@ -563,6 +563,9 @@ func TestQueueThatIsMadeMeanwhile(t *testing.T) {
 		if o := r.final(canonical, "K"); o.Status != pipeline.StatusRejected {
 			t.Fatalf("got %s, want it rejected: there is no such queue", o.Status)
 		}
+		if lane, err := r.publisher.Canonical(t.Context(), published); err != nil || lane != canonical {
+			t.Errorf("outcomes are said to be filed under %s, %v, want %s", lane, err, canonical)
+		}
 		if _, err := r.simulator.AddQueue("Shared", simulator.Queue{Name: "New"}); err != nil {
 			t.Fatal(err)
 		}

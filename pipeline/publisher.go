@@ -115,7 +115,7 @@ func (p *Publisher) Known(ctx context.Context, lane Lane, keys []string) (map[st
 	canonical, err := p.Canonical(ctx, lane)
 	switch {
 	case errors.Is(err, ErrLaneUnknown):
-		canonical = lane // what came to nothing is filed as it was published
+		canonical = lane // nothing is known, unless it was filed as it was published
 	case err != nil:
 		return nil, err
 	}
@@ -181,8 +181,8 @@ func (p *Publisher) Waiting(ctx context.Context, lane Lane, most int) (map[strin
 const waitingTimeout = 10 * time.Second
 
 // Canonical gives the lane as Orchestrator spells it, by which claims and
-// outcomes are filed. It is learnt by the worker that first serves the lane:
-// until then the error is ErrLaneUnknown.
+// outcomes are filed. It is learnt by the worker that first serves the lane, or
+// finds that there is no such thing: until then the error is ErrLaneUnknown.
 func (p *Publisher) Canonical(ctx context.Context, lane Lane) (Lane, error) {
 	if err := lane.Validate(); err != nil {
 		return Lane{}, err

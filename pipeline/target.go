@@ -27,21 +27,11 @@ func (r *runner) resolve(ctx context.Context) (target, error) {
 	}
 	err := r.lookUp(ctx, &t)
 	if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.Kind == orchestrator.Rejected {
-		if b, bindErr := r.control.binding(ctx, r.published); !errors.Is(bindErr, ErrLaneUnknown) {
-			// It was there once: a right taken away, or a folder on the move, must
-			// not end requests, least of all one that may have been carried out.
-			return t, errors.Join(fmt.Errorf("lane %s was served as %s and is not found now: %w", r.published, b.Lane, err), bindErr)
-		}
-		t.fault = errors.New(e.Message)
-		// The folder's own spelling, as it will be where the queue or process
-		// is made later: the keys stay the same then.
-		t.lane.Folder = cmp.Or(t.folder.FullyQualifiedName, t.lane.Folder)
-		return t, nil
+		err = r.bindMissing(ctx, &t, e)
+	} else if err == nil {
+		err = r.bind(ctx, &t)
 	}
-	if err != nil {
-		return t, err
-	}
-	return t, r.bind(ctx, &t)
+	return t, err
 }
 
 func (r *runner) lookUp(ctx context.Context, t *target) error {
@@ -69,18 +59,36 @@ func (r *runner) lookUp(ctx context.Context, t *target) error {
 	return nil
 }
 
+// bindMissing has the requests of a lane that Orchestrator does not have end,
+// unless it had it once: a right taken away, or a folder on the move, must not
+// end requests, least of all one that may have been carried out.
+func (r *runner) bindMissing(ctx context.Context, t *target, missing *orchestrator.Error) error {
+	lane := r.published
+	lane.Folder = cmp.Or(t.folder.FullyQualifiedName, lane.Folder)
+	b, err := r.control.bind(ctx, r.published, binding{Lane: lane, FolderKey: t.folder.Key, BoundAt: r.clock.now(), Missing: true})
+	if err != nil {
+		return err
+	}
+	if !b.Missing {
+		return fmt.Errorf("lane %s was served as %s and is not found now: %w", r.published, b.Lane, missing)
+	}
+	t.lane, t.fault = b.Lane, errors.New(missing.Message)
+	return nil
+}
+
 // bind holds the lane to what it meant when it was first served. A path that
 // now leads to another folder is for an operator to judge: keys of the old
 // folder say nothing of the new one.
 func (r *runner) bind(ctx context.Context, t *target) error {
-	if t.fault != nil {
-		return nil //nolint:nilerr // that nothing can work here is an answer
-	}
 	r.mu.Lock()
 	bound := r.bound
 	r.mu.Unlock()
 	if bound == nil {
 		b, err := r.control.bind(ctx, r.published, binding{Lane: t.lane, FolderKey: t.folder.Key, BoundAt: r.clock.now()})
+		if err == nil && b.Missing { // it has been made since
+			b.FolderKey, b.Missing = t.folder.Key, false
+			err = r.control.put(ctx, bindingKey(r.published), b)
+		}
 		if err != nil {
 			return err
 		}
