@@ -336,7 +336,7 @@ func (r *runner) sortError(ctx context.Context, t target, batch []*delivery, err
 		for _, d := range batch {
 			o := d.outcome(t.lane, StatusRejected, ByAnswer, now)
 			o.Error = errorOf(err)
-			d.refused(o, reasonRejected)
+			d.refused(o, ReasonRejected)
 		}
 		if errors.Is(err, orchestrator.ErrNotFound) && t.lane.Kind == KindItem {
 			r.tenant.Client.ForgetQueue(t.folder, t.lane.Name)

@@ -138,9 +138,9 @@ func (r *runner) meetSettled(d *delivery, hash string, sequence uint64, publishe
 	case d.is(sequence, published):
 		d.known()
 	case d.fault != nil:
-		d.buried(reasonInvalid)
+		d.buried(ReasonInvalid)
 	case d.payload.hash != hash:
-		d.buried(reasonKeyConflict)
+		d.buried(ReasonKeyConflict)
 	default:
 		d.known()
 	}

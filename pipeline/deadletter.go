@@ -12,7 +12,7 @@ import (
 // Headers of a dead letter, beside those the request came with. Its body is
 // the request's, byte for byte.
 const (
-	HeaderReason           = "Waybill-Reason" // invalid, rejected, key_conflict, expired, unknown
+	HeaderReason           = "Waybill-Reason"
 	HeaderError            = "Waybill-Error"
 	HeaderGeneration       = "Waybill-Generation"
 	HeaderAttempts         = "Waybill-Attempts"
@@ -24,6 +24,15 @@ const (
 	// HeaderCut says what was left out of a request that the server could not
 	// store with its dead letter's headers: headers, body, or both.
 	HeaderCut = "Waybill-Cut"
+)
+
+// The reasons that HeaderReason gives.
+const (
+	ReasonInvalid     = "invalid"      // it can never work, by our own checks
+	ReasonRejected    = "rejected"     // nor by Orchestrator's word
+	ReasonKeyConflict = "key_conflict" // its key stands for another payload
+	ReasonExpired     = "expired"
+	ReasonUnknown     = "unknown" // what became of it nobody can tell
 )
 
 const (

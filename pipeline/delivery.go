@@ -51,15 +51,6 @@ const (
 	settleNak
 )
 
-// Reasons of dead letters.
-const (
-	reasonInvalid     = "invalid"
-	reasonRejected    = "rejected"
-	reasonKeyConflict = "key_conflict"
-	reasonExpired     = "expired"
-	reasonUnknown     = "unknown"
-)
-
 // newDelivery reads a message. Whatever is wrong with it is kept as the
 // delivery's fault: it still has a key to be answered under.
 func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (*delivery, error) {

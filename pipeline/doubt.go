@@ -116,7 +116,7 @@ func (r *runner) postpone(ctx context.Context, t target, batch []*delivery, caus
 func (r *runner) giveUp(t target, d *delivery, why string) {
 	o := d.outcome(t.lane, StatusUnknown, ByLookup, r.clock.now())
 	o.Error = &OutcomeError{Kind: "in_doubt", Message: why + "; look for it in Orchestrator, then decide what is to become of the request"}
-	d.refused(o, reasonUnknown)
+	d.refused(o, ReasonUnknown)
 }
 
 // refuseExhausted ends what Orchestrator has failed at again and again without
@@ -124,7 +124,7 @@ func (r *runner) giveUp(t target, d *delivery, why string) {
 func (r *runner) refuseExhausted(t target, d *delivery) {
 	o := d.outcome(t.lane, StatusRejected, ByLookup, r.clock.now())
 	o.Error = &OutcomeError{Kind: "exhausted", Message: fmt.Sprintf("%d calls got no clear answer though others got through, and each time a look-up found nothing; see in Orchestrator what is wrong with it", d.claim.Strikes)}
-	d.refused(o, reasonRejected)
+	d.refused(o, ReasonRejected)
 }
 
 // resolveDuplicates deals with items whose Reference the queue has already:
@@ -166,5 +166,5 @@ func (r *runner) refuseDuplicate(t target, d *delivery, s sighting) {
 		message += ", on an item that can no longer be seen (references of removed items may still count)"
 	}
 	o.Error = &OutcomeError{Kind: "duplicate", Code: "1016", HTTPStatus: 409, Message: message + "; use another Reference"}
-	d.refused(o, reasonRejected)
+	d.refused(o, ReasonRejected)
 }

@@ -420,9 +420,9 @@ func FuzzDeadLetter(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.buried(reasonKeyConflict)
+		d.buried(ReasonKeyConflict)
 		if d.fault != nil {
-			d.refused(d.invalidOutcome(typicalLane, typicalClaim.PublishedAt), reasonInvalid)
+			d.refused(d.invalidOutcome(typicalLane, typicalClaim.PublishedAt), ReasonInvalid)
 		}
 		letter := r.deadLetter(typicalLane, d)
 		if !bytes.Equal(letter.Data, body) {

@@ -289,16 +289,16 @@ func (r *runner) decide(ctx context.Context, t target, batch []*delivery) {
 // refuse settles what will not be called, and of which nothing was done.
 func (r *runner) refuse(t target, d *delivery, now time.Time) {
 	if d.fault != nil {
-		o, reason := d.invalidOutcome(t.lane, now), reasonInvalid
+		o, reason := d.invalidOutcome(t.lane, now), ReasonInvalid
 		if t.fault != nil && r.fault == nil { // it is Orchestrator that has no such thing
-			o.Error.Kind, reason = orchestrator.Rejected.String(), reasonRejected
+			o.Error.Kind, reason = orchestrator.Rejected.String(), ReasonRejected
 		}
 		d.refused(o, reason)
 		return
 	}
 	o := d.outcome(t.lane, StatusExpired, ByValidation, now)
 	o.Error = &OutcomeError{Kind: "expired", Message: fmt.Sprintf("notAfter %s had passed before anything was done; publish it under a new key, or without notAfter", d.request.NotAfter.Format(time.RFC3339))}
-	d.refused(o, reasonExpired)
+	d.refused(o, ReasonExpired)
 }
 
 func split(batch []*delivery, in func(*delivery) bool) (yes, no []*delivery) {

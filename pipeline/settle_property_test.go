@@ -126,9 +126,9 @@ var meetRules = map[string]func(m meeting, again bool) bool{
 		return buried == (m.conflicts() && !m.ours())
 	},
 	"what is buried says why": func(m meeting, _ bool) bool {
-		v, want := m.d.verdict, reasonKeyConflict
+		v, want := m.d.verdict, ReasonKeyConflict
 		if m.d.fault != nil {
-			want = reasonInvalid
+			want = ReasonInvalid
 		}
 		return v == nil || v.deadLetter == "" || v.deadLetter == want && v.settle == settleTerm
 	},
@@ -425,7 +425,7 @@ var sortRules = map[orchestrator.Kind]func(v *verdict, found bool) bool{
 	orchestrator.Transient: isReleased,
 	orchestrator.Denied:    isReleased,
 	orchestrator.Rejected: func(v *verdict, _ bool) bool {
-		return isRefused(v) && v.outcome.DecidedBy == ByAnswer && v.deadLetter == reasonRejected
+		return isRefused(v) && v.outcome.DecidedBy == ByAnswer && v.deadLetter == ReasonRejected
 	},
 	orchestrator.Duplicate: func(v *verdict, found bool) bool {
 		return found && isFound(v, ByDuplicate) || !found && (isRefused(v) || isPutOff(v))

@@ -6,15 +6,6 @@ import (
 	"waybill/pipeline"
 )
 
-// The reasons that a dead letter gives in its header.
-const (
-	reasonInvalid     = "invalid"
-	reasonRejected    = "rejected"
-	reasonKeyConflict = "key_conflict"
-	reasonExpired     = "expired"
-	reasonUnknown     = "unknown"
-)
-
 // judgeDeadLetters holds the dead letters of a key against its outcome: which
 // payload the key stands for is told by that alone, since any of two may have
 // been claimed first.
@@ -45,9 +36,9 @@ func (c *checker) judgeDeadLetters(s *story) {
 func (r Request) buriedAs(last pipeline.Outcome) string {
 	switch {
 	case r.Invalid:
-		return reasonInvalid
+		return pipeline.ReasonInvalid
 	case r.Payload != "" && r.Payload != last.PayloadHash:
-		return reasonKeyConflict
+		return pipeline.ReasonKeyConflict
 	}
 	return ""
 }
@@ -57,11 +48,11 @@ func (r Request) buriedAs(last pipeline.Outcome) string {
 func ownReasons(o pipeline.Outcome) []string {
 	switch o.Status {
 	case pipeline.StatusRejected:
-		return []string{reasonInvalid, reasonRejected}
+		return []string{pipeline.ReasonInvalid, pipeline.ReasonRejected}
 	case pipeline.StatusExpired:
-		return []string{reasonExpired}
+		return []string{pipeline.ReasonExpired}
 	case pipeline.StatusUnknown:
-		return []string{reasonUnknown}
+		return []string{pipeline.ReasonUnknown}
 	default:
 		return nil
 	}
@@ -88,5 +79,5 @@ func (s *story) explains(d DeadLetter, last pipeline.Outcome) bool {
 // mayBeBuriedAs lets what is not known to ask for the same ask for something
 // else.
 func (r Request) mayBeBuriedAs(reason string, last pipeline.Outcome) bool {
-	return r.buriedAs(last) == reason || !r.Invalid && r.Payload == "" && reason == reasonKeyConflict
+	return r.buriedAs(last) == reason || !r.Invalid && r.Payload == "" && reason == pipeline.ReasonKeyConflict
 }
