@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,34 +16,59 @@ import (
 )
 
 // call asks Orchestrator for what a batch wants, inside the time its claims
-// leave, and finds each delivery's verdict by the answer.
-func (r *runner) call(ctx context.Context, t target, batch []*delivery) {
-	if t.lane.Kind == KindJob {
-		r.eachBeside(batch, func(d *delivery) { r.startJob(ctx, t, d) })
-		return
+// leave, and finds each delivery's verdict by the answer. Each call waits for a
+// slot of the tenant's; begun is told when none waits any more.
+func (r *runner) call(ctx context.Context, t target, batch []*delivery, begun func()) {
+	var calls sync.WaitGroup
+	for _, part := range r.parts(t, batch) {
+		if err := r.tenant.slots.acquire(ctx); err != nil { // the drain time is over
+			for _, d := range part {
+				d.released(time.Second)
+			}
+			continue
+		}
+		calls.Go(func() {
+			defer r.tenant.slots.release()
+			r.callPart(ctx, t, part)
+		})
 	}
+	begun()
+	calls.Wait()
+}
+
+// parts splits a batch into what one call asks for.
+func (r *runner) parts(t target, batch []*delivery) [][]*delivery {
 	// The outcome of a single call carries the item's id, by which it can be
 	// followed; a bulk call gives none. And what has got no clear answer twice
 	// is asked for alone, lest one of them fails all the others.
 	single, bulk := split(batch, func(d *delivery) bool {
-		return d.request.Until == UntilCompleted || d.claim.Attempts > 2 || r.wantsIDs(t)
+		return t.lane.Kind == KindJob || d.request.Until == UntilCompleted || d.claim.Attempts > 2 || r.wantsIDs(t)
 	})
-	if len(bulk) == 1 {
-		single, bulk = append(single, bulk[0]), nil
+	parts := byBytes(bulk, r.cfg.BulkBytes)
+	for i := range single {
+		parts = append(parts, single[i:i+1])
 	}
-	for _, part := range byBytes(bulk, r.cfg.BulkBytes) {
+	return parts
+}
+
+func (r *runner) callPart(ctx context.Context, t target, part []*delivery) {
+	switch {
+	case t.lane.Kind == KindJob:
+		r.startJob(ctx, t, part[0])
+	case len(part) == 1:
+		r.addItem(ctx, t, part[0])
+	default:
 		r.addInBulk(ctx, t, part)
 	}
-	r.eachBeside(single, func(d *delivery) { r.addItem(ctx, t, d) })
 }
 
 func (r *runner) wantsIDs(t target) bool {
 	return slices.Contains(r.tenant.ItemIDs, "*") || slices.Contains(r.tenant.ItemIDs, t.lane.Name)
 }
 
-// eachBeside makes one call for each delivery, as many side by side as the
-// tenant has slots free beside the one this batch holds.
-func (r *runner) eachBeside(batch []*delivery, f func(*delivery)) {
+// addAlone adds each item with a call of its own, as many side by side as the
+// tenant has slots free beside the one that is held.
+func (r *runner) addAlone(ctx context.Context, t target, batch []*delivery) {
 	if len(batch) == 0 {
 		return
 	}
@@ -56,7 +82,7 @@ func (r *runner) eachBeside(batch []*delivery, f func(*delivery)) {
 	group.SetLimit(1 + extra)
 	for _, d := range batch {
 		group.Go(func() error {
-			f(d)
+			r.addItem(ctx, t, d)
 			return nil
 		})
 	}
@@ -172,7 +198,7 @@ func (r *runner) sortBulkAnswer(ctx context.Context, t target, batch []*delivery
 	}
 	r.resolveDuplicates(ctx, t, duplicates)
 	// Asked for alone, an item gets an answer that says what is wrong with it.
-	r.eachBeside(others, func(d *delivery) { r.addItem(ctx, t, d) })
+	r.addAlone(ctx, t, others)
 }
 
 func (r *runner) addItem(ctx context.Context, t target, d *delivery) {

@@ -92,10 +92,11 @@ func (r *runner) retire(ctx context.Context) bool {
 	return true
 }
 
-// begin waits for a slot and carries a batch out beside the next pull.
+// begin carries a batch out beside the next pull, as soon as the batches before
+// it have all got their calls under way but a few.
 func (r *runner) begin(ctx, work context.Context, batch []*delivery) {
 	r.held.add(batch)
-	if err := r.tenant.slots.acquire(ctx); err != nil {
+	if err := r.tenant.ahead.Acquire(ctx, 1); err != nil {
 		for _, d := range batch {
 			d.later(time.Second)
 		}
@@ -105,9 +106,9 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) {
 	}
 	r.batches.Go(func() {
 		defer r.leave(batch)
-		release := sync.OnceFunc(r.tenant.slots.release)
-		defer release()
-		r.process(work, batch, release)
+		begun := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
+		defer begun()
+		r.process(work, batch, begun)
 	})
 }
 
@@ -149,7 +150,7 @@ func (r *runner) resume() {
 // many jobs as may be called side by side.
 func (r *runner) batchSize() int {
 	if r.published.Kind == KindJob {
-		return min(r.cfg.BulkItems, 4*r.tenant.MaxInFlight)
+		return min(r.cfg.BulkItems, r.tenant.MaxInFlight)
 	}
 	return r.cfg.BulkItems
 }
@@ -231,9 +232,9 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 	r.consumer = consumer
 }
 
-// process carries a batch out. calling is done is told as soon as no more
-// calls are made for it, while what was learnt is still being written down.
-func (r *runner) process(ctx context.Context, batch []*delivery, called func()) {
+// process carries a batch out. begun is told as soon as all calls that are made
+// for it are under way.
+func (r *runner) process(ctx context.Context, batch []*delivery, begun func()) {
 	r.reach.all(PointPulled, len(batch))
 	t, err := r.resolve(ctx)
 	if err != nil {
@@ -259,14 +260,14 @@ func (r *runner) process(ctx context.Context, batch []*delivery, called func()) 
 	r.claimAll(ctx, t.lane, mine)
 	if open := without(mine); len(open) > 0 {
 		r.resume()
-		r.decide(ctx, t, open)
+		r.decide(ctx, t, open, begun)
 	}
-	called()
+	begun()
 	r.settle(ctx, t.lane, batch)
 }
 
 // decide finds the verdict of deliveries whose claims are ours.
-func (r *runner) decide(ctx context.Context, t target, batch []*delivery) {
+func (r *runner) decide(ctx context.Context, t target, batch []*delivery, begun func()) {
 	now := r.clock.now()
 	for _, d := range batch {
 		if !d.callable(now) && d.claim.EverCalled {
@@ -282,7 +283,7 @@ func (r *runner) decide(ctx context.Context, t target, batch []*delivery) {
 		r.refuse(t, d, now)
 	}
 	if len(callable) > 0 {
-		r.call(ctx, t, callable)
+		r.call(ctx, t, callable, begun)
 	}
 }
 

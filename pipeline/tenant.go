@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"waybill/orchestrator"
@@ -45,7 +46,8 @@ type tenant struct {
 	control control
 	clock   *serverClock
 	slots   *slots
-	reads   *rate.Limiter // list calls
+	ahead   *semaphore.Weighted // batches whose calls are still to begin
+	reads   *rate.Limiter       // list calls
 	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
 	// of a job we start.
 	batchKeys atomic.Int32
@@ -83,6 +85,11 @@ const (
 	defaultMaxInFlight = 16
 	defaultListReads   = 60
 
+	// batchesAhead are enough for the next calls to be ready when slots come
+	// free, and few enough that what they hold is called before its claims grow
+	// old.
+	batchesAhead = 2
+
 	unclearInARow = 3
 
 	minBackoff      = time.Second
@@ -106,6 +113,7 @@ func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *ten
 		control: c,
 		clock:   clock,
 		slots:   newSlots(cfg.MaxInFlight),
+		ahead:   semaphore.NewWeighted(batchesAhead),
 		reads:   rate.NewLimiter(rate.Every(time.Minute/time.Duration(cfg.ListReadsPerMinute)), max(1, cfg.ListReadsPerMinute/6)),
 		pauses:  make(map[orchestrator.Class]*pause),
 	}
