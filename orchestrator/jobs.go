@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"waybill/internal/jsonobject"
 )
 
 // StartInfo says which process to start and how. Empty members are left out.
@@ -32,20 +34,20 @@ type StartInfo struct {
 
 // AppendJSON appends the start info as JSON; Extra has to be valid JSON.
 func (s StartInfo) AppendJSON(dst []byte) []byte {
-	o := beginObject(dst)
-	o.text("ReleaseKey", s.ReleaseKey)
-	o.text("ReleaseName", s.ReleaseName)
-	o.text("Strategy", s.Strategy)
-	o.number("JobsCount", s.JobsCount)
-	o.text("Source", s.Source)
-	o.text("JobPriority", s.JobPriority)
-	o.number("SpecificPriorityValue", s.SpecificPriorityValue)
-	o.text("RuntimeType", s.RuntimeType)
-	o.text("InputArguments", s.InputArguments)
-	o.text("Reference", s.Reference)
-	o.text("BatchExecutionKey", s.BatchExecutionKey)
-	o.extra(s.Extra)
-	return o.end()
+	o := jsonobject.Begin(dst)
+	o.TextIf("ReleaseKey", s.ReleaseKey)
+	o.TextIf("ReleaseName", s.ReleaseName)
+	o.TextIf("Strategy", s.Strategy)
+	o.IntIf("JobsCount", int64(s.JobsCount))
+	o.TextIf("Source", s.Source)
+	o.TextIf("JobPriority", s.JobPriority)
+	o.IntIf("SpecificPriorityValue", int64(s.SpecificPriorityValue))
+	o.TextIf("RuntimeType", s.RuntimeType)
+	o.TextIf("InputArguments", s.InputArguments)
+	o.TextIf("Reference", s.Reference)
+	o.TextIf("BatchExecutionKey", s.BatchExecutionKey)
+	appendExtra(&o, s.Extra)
+	return o.End()
 }
 
 // MarshalJSON is AppendJSON for encoding/json.

@@ -10,68 +10,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"waybill/internal/jsonobject"
 )
 
-// object writes a JSON object member by member, without reflection. Members
-// without a value are left out.
-type object struct {
-	dst   []byte
-	start int
-}
-
-func beginObject(dst []byte) object {
-	return object{dst: append(dst, '{'), start: len(dst)}
-}
-
-func (o *object) name(name string) {
-	if len(o.dst) > o.start+1 {
-		o.dst = append(o.dst, ',')
-	}
-	o.dst = appendText(o.dst, name)
-	o.dst = append(o.dst, ':')
-}
-
-func (o *object) text(name, value string) {
-	if value != "" {
-		o.name(name)
-		o.dst = appendText(o.dst, value)
-	}
-}
-
-func (o *object) number(name string, value int) {
-	if value != 0 {
-		o.name(name)
-		o.dst = strconv.AppendInt(o.dst, int64(value), 10)
-	}
-}
-
-func (o *object) raw(name string, value json.RawMessage) {
-	if len(value) > 0 {
-		o.name(name)
-		o.dst = append(o.dst, value...)
-	}
-}
-
-// extra writes further members in a fixed order, but for those that are there
-// already: a name given twice would mean two things to two readers.
-func (o *object) extra(members map[string]json.RawMessage) {
+// appendExtra writes further members in a fixed order, but for those that are
+// there already: a name given twice would mean two things to two readers.
+func appendExtra(o *jsonobject.Writer, members map[string]json.RawMessage) {
 	if len(members) == 0 {
 		return
 	}
-	written := o.names()
+	written := namesOf(o.Written())
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(written, strings.ToLower(name)) {
-			o.raw(name, members[name])
+			o.RawIf(name, members[name])
 		}
 	}
 }
 
-// names lists the object's members so far, in lower case. Only a request with
-// extra members pays for it.
-func (o *object) names() []string {
+// namesOf lists an object's members, in lower case. Only a request with extra
+// members pays for it.
+func namesOf(object []byte) []string {
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(append(bytes.Clone(o.dst[o.start:]), '}'), &members) // raw values were checked to be JSON
+	_ = json.Unmarshal(object, &members) // raw values were checked to be JSON
 	names := make([]string, 0, len(members))
 	for name := range members {
 		names = append(names, strings.ToLower(name))
@@ -79,7 +42,10 @@ func (o *object) names() []string {
 	return names
 }
 
-func (o *object) end() []byte { return append(o.dst, '}') }
+// isJSON is json.Valid in a third of the time.
+func isJSON(raw json.RawMessage) bool {
+	return jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
 
 // validateExtra refuses what would not be one member of an object.
 func validateExtra(members map[string]json.RawMessage) error {
@@ -87,52 +53,11 @@ func validateExtra(members map[string]json.RawMessage) error {
 		switch {
 		case name == "":
 			return errors.New("member without a name in Extra: name it")
-		case !json.Valid(value):
+		case !isJSON(value):
 			return fmt.Errorf("member %q of Extra is not valid JSON: text needs quotes", name)
 		}
 	}
 	return nil
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendText appends a JSON string. Runs that need no escape, nearly all there
-// are, are copied whole; what is not UTF-8 becomes U+FFFD.
-func appendText(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		size := 1
-		if c >= utf8.RuneSelf {
-			var r rune
-			if r, size = utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
-				i += size
-				continue
-			}
-		}
-		dst = append(dst, s[start:i]...)
-		dst = appendEscape(dst, c)
-		i += size
-		start = i
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
-}
-
-// appendEscape appends one byte that may not stand in a JSON string as it is.
-func appendEscape(dst []byte, c byte) []byte {
-	switch {
-	case c == '"' || c == '\\':
-		return append(dst, '\\', c)
-	case c < ' ':
-		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xF])
-	}
-	return append(dst, "\uFFFD"...)
 }
 
 // decodeValue decodes exactly one JSON value, numbers as they are written.

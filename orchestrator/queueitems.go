@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"waybill/internal/jsonobject"
 )
 
 // maxQueueItemsTop is the largest page of queue items that Automation Cloud
@@ -97,7 +99,7 @@ type QueueItemData struct {
 // validate refuses what would make the request something other than JSON, or
 // something other than it seems.
 func (d QueueItemData) validate() error {
-	if len(d.SpecificContent) > 0 && !json.Valid(d.SpecificContent) {
+	if len(d.SpecificContent) > 0 && !isJSON(d.SpecificContent) {
 		return errors.New("SpecificContent is not valid JSON: give a JSON object")
 	}
 	return validateExtra(d.Extra)
@@ -107,15 +109,15 @@ func (d QueueItemData) validate() error {
 // allocation per item, and it does not check: SpecificContent and Extra have to
 // be valid JSON.
 func (d QueueItemData) AppendJSON(dst []byte) []byte {
-	o := beginObject(dst)
-	o.text("Name", d.Name)
-	o.text("Priority", d.Priority)
-	o.raw("SpecificContent", d.SpecificContent)
-	o.text("DeferDate", d.DeferDate)
-	o.text("DueDate", d.DueDate)
-	o.text("Reference", d.Reference)
-	o.extra(d.Extra)
-	return o.end()
+	o := jsonobject.Begin(dst)
+	o.TextIf("Name", d.Name)
+	o.TextIf("Priority", d.Priority)
+	o.RawIf("SpecificContent", d.SpecificContent)
+	o.TextIf("DeferDate", d.DeferDate)
+	o.TextIf("DueDate", d.DueDate)
+	o.TextIf("Reference", d.Reference)
+	appendExtra(&o, d.Extra)
+	return o.End()
 }
 
 // MarshalJSON is AppendJSON for encoding/json.
@@ -176,9 +178,9 @@ type BulkAddQueueItemsRequest struct {
 // AppendJSON appends the request as JSON; see QueueItemData.AppendJSON.
 func (r BulkAddQueueItemsRequest) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"queueName":`...)
-	dst = appendText(dst, r.QueueName)
+	dst = jsonobject.AppendText(dst, r.QueueName)
 	dst = append(dst, `,"commitType":`...)
-	dst = appendText(dst, string(r.commitType()))
+	dst = jsonobject.AppendText(dst, string(r.commitType()))
 	dst = append(dst, `,"queueItems":[`...)
 	for i, item := range r.QueueItems {
 		if i > 0 {

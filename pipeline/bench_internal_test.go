@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -37,7 +36,7 @@ func readTypical(tb testing.TB, body []byte, lane Lane) payload {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := r.payload(lane)
+	p, err := r.payload(lane, readNested)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -122,7 +121,7 @@ func BenchmarkOutcomeEncode(b *testing.B) {
 	o := typicalOutcome()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := json.Marshal(o); err != nil {
+		if _, err := o.MarshalJSON(); err != nil {
 			b.Fatal(err)
 		}
 	}

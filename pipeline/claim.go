@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"waybill/internal/jsonobject"
 )
 
 // claimState says what a claim holds its key for.
@@ -74,11 +76,26 @@ func (c claim) deadAt(settle time.Duration) time.Time {
 }
 
 func (c claim) encode() []byte {
-	data, err := json.Marshal(c)
-	if err != nil {
-		panic(fmt.Sprintf("pipeline: encode claim: %v", err)) // strings, numbers and times always encode
+	w := jsonobject.Begin(make([]byte, 0, 448))
+	w.Int("v", int64(c.Version))
+	w.Text("state", string(c.State))
+	w.Text("worker", c.Worker)
+	w.Text("nonce", c.Nonce)
+	w.Int("holdNanoseconds", int64(c.Hold))
+	w.Text("payloadHash", c.PayloadHash)
+	w.Text("reference", c.Reference)
+	w.Int("generation", int64(c.Generation))
+	w.Int("attempts", int64(c.Attempts))
+	w.Bool("everCalled", c.EverCalled)
+	w.IntIf("strikes", int64(c.Strikes))
+	if c.Unclear {
+		w.Bool("unclear", true)
 	}
-	return data
+	w.IntIf("patienceUsedNanoseconds", int64(c.PatienceUsed))
+	w.Time("publishedAt", c.PublishedAt)
+	w.Time("firstDeliveredAt", c.FirstDeliveredAt)
+	w.Uint("requestSequence", c.RequestSequence)
+	return w.End()
 }
 
 func decodeClaim(data []byte, revision uint64, storedAt time.Time) (*claim, error) {

@@ -67,7 +67,7 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 		d.key = fmt.Sprintf("%s%d", madeUpKeyPrefix, d.sequence)
 	}
 	if err == nil {
-		d.payload, err = d.request.payload(lane)
+		d.payload, err = d.request.payload(lane, readNested)
 		faults = append(faults, err)
 	}
 	d.fault = joinFaults(append(faults, laneFault)...)
@@ -191,9 +191,12 @@ func (d *delivery) released(delay time.Duration) {
 var traceHeaders = map[string]int{"traceparent": 55, "tracestate": 512}
 
 func traceOf(header nats.Header) nats.Header {
-	trace := nats.Header{}
+	var trace nats.Header
 	for name, most := range traceHeaders {
 		if value := header.Get(name); value != "" && len(value) <= most {
+			if trace == nil {
+				trace = make(nats.Header)
+			}
 			trace.Set(name, value)
 		}
 	}

@@ -58,9 +58,9 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		for _, kind := range []Kind{KindItem, KindJob} {
 			lane := Lane{Tenant: "T", Folder: "F", Kind: kind, Name: "N"}
-			first, err := r.payload(lane)
+			first, err := r.payload(lane, readNested)
 			checkInvalid(t, err)
-			if p, secondErr := second.payload(lane); p.hash != first.hash || (err == nil) != (secondErr == nil) {
+			if p, secondErr := second.payload(lane, readNested); p.hash != first.hash || (err == nil) != (secondErr == nil) {
 				t.Fatalf("encoded and decoded it has another payload: %s (%v), then %s (%v)", first.hash, err, p.hash, secondErr)
 			}
 			if err == nil {
@@ -245,7 +245,7 @@ func FuzzHashPayload(f *testing.F) {
 		want := hashPayload(key, members)
 		reversed := make([]member, 0, len(members))
 		for _, m := range slices.Backward(members) {
-			reversed = append(reversed, member{m.name, rewrite(t, m.value)})
+			reversed = append(reversed, member{name: m.name, value: rewrite(t, m.value)})
 		}
 		if got := hashPayload(key, reversed); got != want {
 			t.Fatalf("the same members, written in another way, have another hash: %s", raw)

@@ -18,11 +18,17 @@ type held struct {
 
 	mu         sync.Mutex
 	deliveries map[*delivery]struct{}
-	keys       map[string]struct{} // scope and key
+	keys       map[heldKey]struct{}
+}
+
+// heldKey is a key in its canonical lane.
+type heldKey struct {
+	lane Lane
+	key  string
 }
 
 func newHeld(log *slog.Logger) *held {
-	return &held{log: log, deliveries: make(map[*delivery]struct{}), keys: make(map[string]struct{})}
+	return &held{log: log, deliveries: make(map[*delivery]struct{}), keys: make(map[heldKey]struct{})}
 }
 
 func (h *held) add(batch []*delivery) {
@@ -47,7 +53,7 @@ func (h *held) takeKeys(lane Lane, batch []*delivery) (taken, copies []*delivery
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range batch {
-		name := lane.scope() + "." + d.key
+		name := heldKey{lane, d.key}
 		if _, there := h.keys[name]; there {
 			copies = append(copies, d)
 			continue
@@ -62,7 +68,7 @@ func (h *held) dropKeys(lane Lane, batch []*delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range batch {
-		delete(h.keys, lane.scope()+"."+d.key)
+		delete(h.keys, heldKey{lane, d.key})
 	}
 }
 

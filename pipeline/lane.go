@@ -135,25 +135,49 @@ func bounded(token string) string {
 // something in a subject, the escape character, the slash, blanks and control
 // characters become %XX with upper-case hex; everything else stays readable.
 func encodeToken(name string) string {
-	if strings.IndexFunc(name, mustEscape) < 0 {
+	if isPlain(name) {
 		return name
 	}
-	var b strings.Builder
+	token := make([]byte, 0, len(name)+8)
 	for _, r := range name {
-		if !mustEscape(r) {
-			b.WriteRune(r)
+		start := len(token)
+		token = utf8.AppendRune(token, r)
+		if r < utf8.RuneSelf && plain[r] || !mustEscape(r) {
 			continue
 		}
-		for _, c := range []byte(string(r)) {
-			fmt.Fprintf(&b, "%%%02X", c)
+		var char [utf8.UTFMax]byte
+		n := copy(char[:], token[start:])
+		token = token[:start]
+		for _, c := range char[:n] {
+			token = append(token, '%', hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
-	return b.String()
+	return string(token)
 }
 
 func mustEscape(r rune) bool {
 	return strings.ContainsRune(".*>%/", r) || unicode.IsSpace(r) || unicode.IsControl(r)
 }
+
+// isPlain reports whether a name has only characters that nobody need look at
+// twice, as nearly all names and keys do: every request's are looked at several
+// times.
+func isPlain(name string) bool {
+	for _, c := range []byte(name) {
+		if !plain[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// plain are the characters of ASCII that are not escaped.
+var plain = func() (plain [256]bool) {
+	for c := range utf8.RuneSelf {
+		plain[c] = !mustEscape(rune(c))
+	}
+	return plain
+}()
 
 // decodeToken is encodeToken's inverse; its errors say how the token is to be
 // spelled.
@@ -184,6 +208,8 @@ func decodeToken(token string) (string, error) {
 	return name, nil
 }
 
+const hexDigits = "0123456789ABCDEF"
+
 func hexDigit(c byte) int {
-	return strings.IndexByte("0123456789ABCDEF", c)
+	return strings.IndexByte(hexDigits, c)
 }

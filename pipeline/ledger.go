@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -61,24 +60,27 @@ type write struct {
 	expect  uint64
 	data    []byte
 	ttl     string
-	header  nats.Header // of an outcome
+	id      string      // of an outcome: its Nats-Msg-Id
+	trace   nats.Header // of an outcome
 
 	revision uint64 // what it was stored as
 	err      error  // nil when stored; errConflict; or the answer is not known
 }
 
 func (w *write) message() *nats.Msg {
-	msg := nats.NewMsg(w.subject)
-	msg.Data = w.data
-	maps.Copy(msg.Header, w.header)
-	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.expect, 10))
+	header := make(nats.Header, 4)
+	header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.expect, 10))
 	if w.guard != "" {
-		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.guard)
+		header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.guard)
 	}
 	if w.ttl != "" {
-		msg.Header.Set(jetstream.MsgTTLHeader, w.ttl)
+		header.Set(jetstream.MsgTTLHeader, w.ttl)
 	}
-	return msg
+	if w.id != "" {
+		header.Set(nats.MsgIdHdr, w.id)
+	}
+	maps.Copy(header, w.trace)
+	return &nats.Msg{Subject: w.subject, Header: header, Data: w.data}
 }
 
 // changeClaim writes a claim in place of the revision it was read at; revision
@@ -102,7 +104,7 @@ func ttl(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second)
 // putOutcome writes an outcome on condition that the claim it was learnt under
 // still stands: whoever has been replaced cannot write one.
 func (l *ledger) putOutcome(lane Lane, o Outcome, c claim, trace nats.Header) (*write, error) {
-	data, err := json.Marshal(o)
+	data, err := o.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("encode outcome: %w", err)
 	}
@@ -112,12 +114,12 @@ func (l *ledger) putOutcome(lane Lane, o Outcome, c claim, trace nats.Header) (*
 		expect:  c.revision,
 		data:    data,
 		ttl:     ttl(l.topology.Retention),
-		header:  nats.Header{nats.MsgIdHdr: {o.messageID()}},
+		id:      o.messageID(),
+		trace:   trace,
 	}
 	if o.Stage == StageAccepted {
 		w.ttl = "never" // as long as it is tracked
 	}
-	maps.Copy(w.header, trace)
 	return w, nil
 }
 

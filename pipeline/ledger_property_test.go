@@ -14,7 +14,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"pgregory.net/rapid"
@@ -339,7 +338,7 @@ func writesOf(plan []planned) []*write {
 // told before, the server says so rather than look at the condition, and
 // stores nothing: a batch then reports a conflict only where there is one.
 func (m *ledgerModel) judge(p planned) error {
-	before, repeated := m.told[p.header.Get(nats.MsgIdHdr)]
+	before, repeated := m.told[p.id]
 	switch {
 	case repeated && p.err == nil && p.revision == before:
 		return nil
@@ -363,7 +362,7 @@ func (m *ledgerModel) take(p planned) error {
 	if old := m.held[p.subject].revision; old != 0 && p.guard == "" {
 		m.replaced[p.key] = append(m.replaced[p.key], old)
 	}
-	if id := p.header.Get(nats.MsgIdHdr); id != "" {
+	if id := p.id; id != "" {
 		m.told[id] = p.revision
 	}
 	m.held[p.subject] = stored{p.revision, string(p.data)}
@@ -382,7 +381,7 @@ func (m *ledgerModel) acceptAndTrack(ctx context.Context, rt *rapid.T) error {
 	tracked := m.ledger.changeClaim(m.lane, key, claim{Version: claimVersion, State: claimTracked, Nonce: nuid.Next(), Generation: 1, revision: accepted.expect})
 	plan := []planned{m.plan(key, accepted), m.plan(key, tracked)}
 	m.store(ctx, m, true, writesOf(plan))
-	_, repeated := m.told[accepted.header.Get(nats.MsgIdHdr)]
+	_, repeated := m.told[accepted.id]
 	for _, p := range plan {
 		switch {
 		case p.holds && !repeated && p.err != nil:

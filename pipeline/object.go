@@ -8,13 +8,25 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // member is one name and value of a JSON object, in the order they stood. The
 // value is a part of the text it was read from.
 type member struct {
-	name  string
-	value json.RawMessage
+	name   string
+	value  json.RawMessage
+	fields []member // of a value that is an object, once it was taken apart
+}
+
+// field names the member of an object that is itself called in; empty is the
+// outermost. It is put together only for those who are told of a fault.
+func (m member) field(in string) string {
+	if in == "" {
+		return m.name
+	}
+	return in + "." + m.name
 }
 
 func (m member) isNull() bool { return string(m.value) == "null" }
@@ -27,14 +39,21 @@ func readObject(raw []byte) ([]member, error) {
 	switch {
 	case len(raw) == 0:
 		return nil, errors.New("it is empty; publish a JSON object")
-	case !json.Valid(raw):
+	case !isJSON(raw):
 		return nil, describeJSON(raw)
-	case raw[0] != '{':
-		return nil, errors.New("it must be a JSON object")
-	case depthOf(raw) > maxDepth:
+	case isTooDeep(raw):
 		return nil, fmt.Errorf("it is nested more than %d levels deep; send flat data, or nested data as a string of JSON", maxDepth)
 	}
-	members := membersOf(raw)
+	return readNested(raw)
+}
+
+// readNested is readObject for what is a value of an object that was read: that
+// it is JSON, and not too deep, is known.
+func readNested(raw []byte) ([]member, error) {
+	if raw[0] != '{' {
+		return nil, errors.New("it must be a JSON object")
+	}
+	members := appendMembers(make([]member, 0, 8), raw)
 	return members, checkNames(members)
 }
 
@@ -42,8 +61,11 @@ func readObject(raw []byte) ([]member, error) {
 // square of its length.
 const maxDepth = 100
 
-// depthOf gives how deep valid JSON is nested.
-func depthOf(text []byte) int {
+// isTooDeep reports whether valid JSON is nested deeper than maxDepth.
+func isTooDeep(text []byte) bool {
+	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= maxDepth {
+		return false
+	}
 	depth, deepest := 0, 0
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -56,7 +78,12 @@ func depthOf(text []byte) int {
 			depth--
 		}
 	}
-	return deepest
+	return deepest > maxDepth
+}
+
+// isJSON is json.Valid in a third of the time.
+func isJSON(raw []byte) bool {
+	return jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // describeJSON says why a text is not JSON.
@@ -99,9 +126,8 @@ func checkNames(members []member) error {
 	return nil
 }
 
-// membersOf walks an object that is known to be valid JSON.
-func membersOf(object []byte) []member {
-	members := make([]member, 0, 8)
+// appendMembers walks an object that is known to be valid JSON.
+func appendMembers(members []member, object []byte) []member {
 	for i := skipBlanks(object, 1); object[i] != '}'; {
 		end := skipValue(object, i)
 		name := decodeString(object[i:end])
@@ -191,7 +217,8 @@ func decodeString(quoted []byte) string {
 func appendCanonical(dst []byte, value json.RawMessage) []byte {
 	switch value[0] {
 	case '{':
-		return appendCanonicalObject(dst, membersOf(value))
+		var room [manyMembers]member
+		return appendCanonicalObject(dst, appendMembers(room[:0], value))
 	case '[':
 		dst = append(dst, '[')
 		for i, element := range elementsOf(value) {
@@ -223,7 +250,11 @@ func appendCanonicalObject(dst []byte, members []member) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(appendCanonicalString(dst, m.name), ':')
-		dst = appendCanonical(dst, m.value)
+		if m.fields != nil {
+			dst = appendCanonicalObject(dst, m.fields)
+		} else {
+			dst = appendCanonical(dst, m.value)
+		}
 	}
 	return append(dst, '}')
 }

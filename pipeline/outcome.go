@@ -2,9 +2,12 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
+
+	"waybill/internal/jsonobject"
 )
 
 // Status says what became of a request.
@@ -124,6 +127,47 @@ func (o *Outcome) setLane(lane Lane) {
 // messageID is the Nats-Msg-Id by which subscribers drop repeats.
 func (o Outcome) messageID() string {
 	return o.Lane().scope() + "/" + encodeToken(o.Key) + "/" + strconv.Itoa(o.Generation) + "/" + string(o.Stage)
+}
+
+// MarshalJSON writes the body of an outcome message.
+func (o Outcome) MarshalJSON() ([]byte, error) {
+	w := jsonobject.Begin(make([]byte, 0, 704))
+	w.Text("key", o.Key)
+	w.Int("generation", int64(o.Generation))
+	w.Text("kind", string(o.Kind))
+	w.Text("tenant", o.Tenant)
+	w.Text("folder", o.Folder)
+	w.TextIf("queue", o.Queue)
+	w.TextIf("process", o.Process)
+	w.Text("stage", string(o.Stage))
+	w.Text("status", string(o.Status))
+	w.TextIf("reference", o.Reference)
+	w.TextIf("payloadHash", o.PayloadHash)
+	if err := o.writeResult(&w); err != nil {
+		return nil, err
+	}
+	w.Int("attempts", int64(o.Attempts))
+	w.Text("decidedBy", string(o.DecidedBy))
+	w.Time("requestedAt", o.RequestedAt)
+	w.Time("firstDeliveredAt", o.FirstDeliveredAt)
+	w.Time("finishedAt", o.FinishedAt)
+	w.Uint("requestSequence", o.RequestSequence)
+	return w.End(), nil
+}
+
+// writeResult writes what an item that was added in bulk has none of.
+func (o Outcome) writeResult(w *jsonobject.Writer) error {
+	var faults []error
+	if o.Item != nil {
+		faults = append(faults, w.Value("item", o.Item))
+	}
+	if o.Job != nil {
+		faults = append(faults, w.Value("job", o.Job))
+	}
+	if o.Error != nil {
+		faults = append(faults, w.Value("error", o.Error))
+	}
+	return errors.Join(faults...)
 }
 
 // DecodeOutcome reads the body of an outcome message. Members of later

@@ -37,22 +37,20 @@ func (p payload) ownReference(key string) bool { return p.reference == key }
 
 // newItemPayload reads the member item: UiPath's QueueItemDataDto. Members it
 // does not know are passed on.
-func newItemPayload(key, queue string, raw json.RawMessage) (payload, error) {
-	members, err := readObject(raw)
-	if err != nil {
-		return payload{}, &InvalidError{Field: "item", Mend: err.Error()}
-	}
+func newItemPayload(key, queue string, members []member) (payload, error) {
 	item := orchestrator.QueueItemData{Name: queue, Reference: key}
 	var faults []error
-	for _, m := range members {
-		faults = append(faults, setItemMember(&item, queue, m))
+	for i := range members {
+		if err := setItemMember(&item, queue, &members[i]); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	p := payload{item: item, reference: item.Reference, hash: hashPayload(key, members)}
 	return p, joinFaults(faults...)
 }
 
-func setItemMember(item *orchestrator.QueueItemData, queue string, m member) error {
-	field := "item." + m.name
+func setItemMember(item *orchestrator.QueueItemData, queue string, m *member) error {
+	const in = "item"
 	if m.isNull() {
 		return nil
 	}
@@ -60,25 +58,25 @@ func setItemMember(item *orchestrator.QueueItemData, queue string, m member) err
 	switch m.name {
 	case "Name":
 		var name string
-		if name, err = m.text(field); err == nil && !strings.EqualFold(name, queue) {
-			err = &InvalidError{Field: field, Value: name, Mend: fmt.Sprintf("the subject says queue %q; leave Name out", queue)}
+		if name, err = m.text(in); err == nil && !strings.EqualFold(name, queue) {
+			err = &InvalidError{Field: m.field(in), Value: name, Mend: fmt.Sprintf("the subject says queue %q; leave Name out", queue)}
 		}
 	case "Reference":
-		item.Reference, err = m.reference(field)
+		item.Reference, err = m.reference(in)
 	case "Priority":
-		item.Priority, err = m.oneOf(field, "High", "Normal", "Low")
+		item.Priority, err = m.oneOf(in, "High", "Normal", "Low")
 	case "DeferDate":
-		item.DeferDate, err = m.date(field)
+		item.DeferDate, err = m.date(in)
 	case "DueDate":
-		item.DueDate, err = m.date(field)
+		item.DueDate, err = m.date(in)
 	case "RiskSlaDate":
-		if _, err = m.date(field); err == nil {
-			addExtra(&item.Extra, m)
+		if _, err = m.date(in); err == nil {
+			addExtra(&item.Extra, *m)
 		}
 	case "SpecificContent":
-		item.SpecificContent, err = m.specificContent(field)
+		item.SpecificContent, err = m.specificContent(in)
 	default:
-		err = addFurther(&item.Extra, field, m, itemMembers)
+		err = addFurther(&item.Extra, in, *m, itemMembers)
 	}
 	return err
 }
@@ -86,15 +84,13 @@ func setItemMember(item *orchestrator.QueueItemData, queue string, m member) err
 // newJobPayload reads the member job: UiPath's StartProcessDto. What would
 // start more than one job, or another process than the subject's, is refused:
 // one request is one effect.
-func newJobPayload(key, process string, raw json.RawMessage) (payload, error) {
-	members, err := readObject(raw)
-	if err != nil {
-		return payload{}, &InvalidError{Field: "job", Mend: err.Error()}
-	}
+func newJobPayload(key, process string, members []member) (payload, error) {
 	job := orchestrator.StartInfo{Reference: key, JobsCount: 1}
 	var faults []error
 	for _, m := range members {
-		faults = append(faults, setJobMember(&job, process, m))
+		if err := setJobMember(&job, process, m); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	if _, specific := job.Extra["SpecificPriorityValue"]; specific && job.JobPriority != "" {
 		faults = append(faults, &InvalidError{Field: "job.JobPriority", Value: job.JobPriority, Mend: "Orchestrator takes either JobPriority or SpecificPriorityValue"})
@@ -107,7 +103,7 @@ func newJobPayload(key, process string, raw json.RawMessage) (payload, error) {
 }
 
 func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
-	field := "job." + m.name
+	const in = "job"
 	if m.isNull() {
 		return nil
 	}
@@ -115,31 +111,31 @@ func setJobMember(job *orchestrator.StartInfo, process string, m member) error {
 	switch m.name {
 	case "ReleaseName":
 		var name string
-		if name, err = m.text(field); err == nil && !strings.EqualFold(name, process) {
-			err = &InvalidError{Field: field, Value: name, Mend: fmt.Sprintf("the subject says process %q; leave ReleaseName out", process)}
+		if name, err = m.text(in); err == nil && !strings.EqualFold(name, process) {
+			err = &InvalidError{Field: m.field(in), Value: name, Mend: fmt.Sprintf("the subject says process %q; leave ReleaseName out", process)}
 		}
 	case "ReleaseKey", "BatchExecutionKey", "NoOfRobots":
-		err = &InvalidError{Field: field, Value: string(m.value), Mend: "leave it out, it is set for every request"}
+		err = &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "leave it out, it is set for every request"}
 	case "JobsCount":
 		if string(m.value) != "1" {
-			err = &InvalidError{Field: field, Value: string(m.value), Mend: "one request starts one job; publish a request for each"}
+			err = &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "one request starts one job; publish a request for each"}
 		}
 	case "Strategy":
-		job.Strategy, err = m.oneOf(field, "ModernJobsCount", "JobsCount", "Specific")
+		job.Strategy, err = m.oneOf(in, "ModernJobsCount", "JobsCount", "Specific")
 	case "RobotIds", "MachineRobots", "MachineSessionIds":
-		if err = m.atMostOne(field); err == nil {
+		if err = m.atMostOne(in); err == nil {
 			addExtra(&job.Extra, m)
 		}
 	case "Reference":
-		job.Reference, err = m.reference(field)
+		job.Reference, err = m.reference(in)
 	case "JobPriority":
-		job.JobPriority, err = m.oneOf(field, "High", "Normal", "Low")
+		job.JobPriority, err = m.oneOf(in, "High", "Normal", "Low")
 	case "RuntimeType":
-		job.RuntimeType, err = m.text(field)
+		job.RuntimeType, err = m.text(in)
 	case "InputArguments":
-		job.InputArguments, err = m.inputArguments(field)
+		job.InputArguments, err = m.inputArguments(in)
 	default:
-		err = addFurther(&job.Extra, field, m, jobMembers)
+		err = addFurther(&job.Extra, in, m, jobMembers)
 	}
 	return err
 }
@@ -156,10 +152,10 @@ var (
 // addFurther passes a member on that is not checked here. One that differs from
 // a checked one by case alone is refused: whether Orchestrator tells them apart
 // or not, it would have gone past the check.
-func addFurther(extra *map[string]json.RawMessage, field string, m member, checked []string) error {
+func addFurther(extra *map[string]json.RawMessage, in string, m member, checked []string) error {
 	for _, name := range checked {
 		if strings.EqualFold(m.name, name) && m.name != name {
-			return &InvalidError{Field: field, Value: string(m.value), Mend: "spell the member " + name}
+			return &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "spell the member " + name}
 		}
 	}
 	addExtra(extra, m)
@@ -177,101 +173,110 @@ func addExtra(extra *map[string]json.RawMessage, m member) {
 // JSON, as appendCanonical writes it. A Reference equal to the key is left
 // out, since it is what a request without one gets; so is a null.
 func hashPayload(key string, members []member) string {
-	kept := make([]member, 0, len(members))
+	var room [manyMembers]member
+	kept := room[:0]
 	for _, m := range members {
 		if !m.isNull() && (m.name != "Reference" || m.value[0] != '"' || decodeString(m.value) != key) {
 			kept = append(kept, m)
 		}
 	}
-	sum := sha256.Sum256(appendCanonicalObject(nil, kept))
+	size := 0
+	for _, m := range kept {
+		size += len(m.name) + len(m.value) + 4
+	}
+	sum := sha256.Sum256(appendCanonicalObject(make([]byte, 0, size), kept))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func (m member) text(field string) (string, error) {
+func (m member) text(in string) (string, error) {
 	if m.value[0] != '"' {
-		return "", &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a string"}
+		return "", &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "it must be a string"}
 	}
 	return decodeString(m.value), nil
 }
 
-func (m member) oneOf(field string, allowed ...string) (string, error) {
-	s, err := m.text(field)
+func (m member) oneOf(in string, allowed ...string) (string, error) {
+	s, err := m.text(in)
 	if err == nil && !slices.Contains(allowed, s) {
-		err = &InvalidError{Field: field, Value: s, Mend: "use " + strings.Join(allowed, ", ")}
+		err = &InvalidError{Field: m.field(in), Value: s, Mend: "use " + strings.Join(allowed, ", ")}
 	}
 	return s, err
 }
 
 // date checks the form and keeps the text, so that Orchestrator sees what the
 // producer wrote.
-func (m member) date(field string) (string, error) {
-	s, err := m.text(field)
-	if err == nil {
-		_, err = parseDate(field, s)
+func (m member) date(in string) (string, error) {
+	s, err := m.text(in)
+	if err != nil {
+		return s, err
+	}
+	if _, err = parseDate("", s); err != nil { // the field is named only where it is told
+		_, err = parseDate(m.field(in), s)
 	}
 	return s, err
 }
 
-func (m member) reference(field string) (string, error) {
-	s, err := m.text(field)
+func (m member) reference(in string) (string, error) {
+	s, err := m.text(in)
 	if err != nil {
 		return "", err
 	}
 	if n := utf16Len(s); n == 0 || n > maxReference {
-		return s, &InvalidError{Field: field, Value: s, Mend: fmt.Sprintf("it has %d characters, 1 to %d are allowed; leave it out to use the key", n, maxReference)}
+		return s, &InvalidError{Field: m.field(in), Value: s, Mend: fmt.Sprintf("it has %d characters, 1 to %d are allowed; leave it out to use the key", n, maxReference)}
 	}
 	return s, nil
 }
 
-func (m member) atMostOne(field string) error {
+func (m member) atMostOne(in string) error {
 	if m.value[0] != '[' {
-		return &InvalidError{Field: field, Value: string(m.value), Mend: "it must be a list"}
+		return &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "it must be a list"}
 	}
 	if n := len(elementsOf(m.value)); n > 1 {
-		return &InvalidError{Field: field, Value: string(m.value), Mend: fmt.Sprintf("it names %d, which would start a job on each; one request starts one job", n)}
+		return &InvalidError{Field: m.field(in), Value: string(m.value), Mend: fmt.Sprintf("it names %d, which would start a job on each; one request starts one job", n)}
 	}
 	return nil
 }
 
 // specificContent takes the object of an item's own fields: flat, since
 // Orchestrator's items hold scalars only.
-func (m member) specificContent(field string) (json.RawMessage, error) {
+func (m *member) specificContent(in string) (json.RawMessage, error) {
 	if len(m.value) > maxSpecificContent {
-		return nil, &InvalidError{Field: field, Mend: fmt.Sprintf("it has %d bytes, Orchestrator takes %d; put the data in a storage bucket and send its name", len(m.value), maxSpecificContent)}
+		return nil, &InvalidError{Field: m.field(in), Mend: fmt.Sprintf("it has %d bytes, Orchestrator takes %d; put the data in a storage bucket and send its name", len(m.value), maxSpecificContent)}
 	}
-	fields, err := readObject(m.value)
+	fields, err := readNested(m.value)
 	if err != nil {
-		return nil, &InvalidError{Field: field, Mend: err.Error()}
+		return nil, &InvalidError{Field: m.field(in), Mend: err.Error()}
 	}
 	var faults []error
 	for _, f := range fields {
 		if c := f.value[0]; c == '{' || c == '[' {
-			faults = append(faults, &InvalidError{Field: field + "." + f.name, Value: string(f.value), Mend: "queue items hold text, numbers, true, false and null only; send nested data as a string of JSON"})
+			faults = append(faults, &InvalidError{Field: m.field(in) + "." + f.name, Value: string(f.value), Mend: "queue items hold text, numbers, true, false and null only; send nested data as a string of JSON"})
 		}
 		if f.name == "" || strings.ContainsAny(strings.TrimSuffix(f.name, "@odata.type"), `:.,@"#`) {
-			faults = append(faults, &InvalidError{Field: field, Value: f.name, Mend: `Orchestrator's field names have none of : . , @ " # and are not empty; rename it`})
+			faults = append(faults, &InvalidError{Field: m.field(in), Value: f.name, Mend: `Orchestrator's field names have none of : . , @ " # and are not empty; rename it`})
 		}
 	}
+	m.fields = fields
 	return m.value, joinFaults(faults...)
 }
 
 // inputArguments gives the string of JSON that UiPath wants, from an object or
 // from that string.
-func (m member) inputArguments(field string) (string, error) {
-	text, err := m.text(field)
+func (m member) inputArguments(in string) (string, error) {
+	text, err := m.text(in)
 	if m.value[0] != '"' {
 		var compact bytes.Buffer
 		err = json.Compact(&compact, m.value)
 		text = compact.String()
 	}
 	if err != nil {
-		return "", &InvalidError{Field: field, Mend: err.Error()}
+		return "", &InvalidError{Field: m.field(in), Mend: err.Error()}
 	}
 	if _, err := readObject([]byte(text)); err != nil {
-		return "", &InvalidError{Field: field, Value: text, Mend: "it must be a JSON object of the process's arguments, or a string that holds one: " + err.Error()}
+		return "", &InvalidError{Field: m.field(in), Value: text, Mend: "it must be a JSON object of the process's arguments, or a string that holds one: " + err.Error()}
 	}
 	if n := utf16Len(text); n > maxInputArguments {
-		return "", &InvalidError{Field: field, Mend: fmt.Sprintf("it has %d characters, Orchestrator takes %d; send the data by queue item or storage bucket", n, maxInputArguments)}
+		return "", &InvalidError{Field: m.field(in), Mend: fmt.Sprintf("it has %d characters, Orchestrator takes %d; send the data by queue item or storage bucket", n, maxInputArguments)}
 	}
 	return text, nil
 }

@@ -89,7 +89,7 @@ func (r *Request) set(m member) error {
 		r.Job = m.value
 		return nil
 	}
-	text, err := m.text(m.name)
+	text, err := m.text("")
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (r Request) Kind() Kind {
 // can take, and reports everything that is wrong, each fault as an
 // *InvalidError, joined.
 func (r Request) Validate(lane Lane) error {
-	_, err := r.payload(lane)
+	_, err := r.payload(lane, readObject)
 	return err
 }
 
@@ -134,12 +134,14 @@ func (r Request) Validate(lane Lane) error {
 // which the ledger knows what it asks for: two requests of one key that differ
 // in it are a key conflict.
 func (r Request) PayloadHash(lane Lane) (string, error) {
-	p, err := r.payload(lane)
+	p, err := r.payload(lane, readObject)
 	return p.hash, err
 }
 
-// payload checks the request and gives what is to be sent for it.
-func (r Request) payload(lane Lane) (payload, error) {
+// payload checks the request and gives what is to be sent for it. Item or Job is
+// read by read: readNested where DecodeRequest has seen it, readObject where
+// nobody has.
+func (r Request) payload(lane Lane, read func([]byte) ([]member, error)) (payload, error) {
 	faults := []error{lane.Validate(), ValidateKey(r.Key), r.validateUntil(), r.validateLane(lane)}
 	var p payload
 	var err error
@@ -148,12 +150,23 @@ func (r Request) payload(lane Lane) (payload, error) {
 		err = &InvalidError{Field: "body", Mend: "give exactly one of the members item and job"}
 	case r.Kind() != lane.Kind:
 		err = &InvalidError{Field: string(r.Kind()), Mend: fmt.Sprintf("the subject is one for %s; publish it on the subject for %s", lane.Kind.token(), r.Kind().token())}
-	case lane.Kind == KindItem:
-		p, err = newItemPayload(r.Key, lane.Name, r.Item)
 	default:
-		p, err = newJobPayload(r.Key, lane.Name, r.Job)
+		p, err = r.wanted(lane, read)
 	}
 	return p, joinFaults(append(faults, err)...)
+}
+
+// wanted is the payload of a request of the lane's kind.
+func (r Request) wanted(lane Lane, read func([]byte) ([]member, error)) (payload, error) {
+	raw, newPayload := r.Item, newItemPayload
+	if lane.Kind == KindJob {
+		raw, newPayload = r.Job, newJobPayload
+	}
+	members, err := read(raw)
+	if err != nil {
+		return payload{}, &InvalidError{Field: string(lane.Kind), Mend: err.Error()}
+	}
+	return newPayload(r.Key, lane.Name, members)
 }
 
 func (r Request) validateUntil() error {

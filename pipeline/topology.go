@@ -90,14 +90,14 @@ func (t Topology) RequestSubject(lane Lane) string { return t.subject("requests"
 
 // OutcomeSubject is where the outcome of a key in a canonical lane stands.
 func (t Topology) OutcomeSubject(lane Lane, key string, stage Stage) string {
-	return t.subject("outcomes", lane.scope(), encodeToken(key), string(stage))
+	return t.subject("outcomes", lane.scope()) + "." + encodeToken(key) + "." + string(stage)
 }
 
 // DeadLetterSubject is where requests of a lane that came to nothing are kept.
 func (t Topology) DeadLetterSubject(lane Lane) string { return t.subject("deadletters", lane.scope()) }
 
 func (t Topology) claimSubject(lane Lane, key string) string {
-	return t.subject("claims", lane.scope(), encodeToken(key))
+	return t.subject("claims", lane.scope()) + "." + encodeToken(key)
 }
 
 // laneOfRequest reads the lane off a request's subject. An error is an
