@@ -32,11 +32,11 @@ func typicalOutcome() Outcome {
 // readTypical is what a worker does with a message before anything else.
 func readTypical(tb testing.TB, body []byte, lane Lane) payload {
 	tb.Helper()
-	r, err := DecodeRequest(body)
+	r, asked, err := decodeRequest(body)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := r.payload(lane, readNested)
+	p, err := r.payload(lane, asked.object)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -60,14 +60,15 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 	}
 	d := &delivery{msg: msg, sequence: meta.Sequence.Stream, publishedAt: meta.Timestamp, receivedAt: now}
 	var faults []error
-	d.request, err = DecodeRequest(msg.Data())
+	var asked member
+	d.request, asked, err = decodeRequest(msg.Data())
 	faults = append(faults, err, d.request.mergeKey(msg.Headers().Get(HeaderKey)))
 	d.key = d.request.Key
 	if keyErr := ValidateKey(d.key); keyErr != nil {
 		d.key = fmt.Sprintf("%s%d", madeUpKeyPrefix, d.sequence)
 	}
 	if err == nil {
-		d.payload, err = d.request.payload(lane, readNested)
+		d.payload, err = d.request.payload(lane, asked.object)
 		faults = append(faults, err)
 	}
 	d.fault = joinFaults(append(faults, laneFault)...)

@@ -17,7 +17,7 @@ import (
 type member struct {
 	name   string
 	value  json.RawMessage
-	fields []member // of a value that is an object, once it was taken apart
+	fields []member // of a value that is an object
 }
 
 // field names the member of an object that is itself called in; empty is the
@@ -41,20 +41,21 @@ func readObject(raw []byte) ([]member, error) {
 		return nil, errors.New("it is empty; publish a JSON object")
 	case !isJSON(raw):
 		return nil, describeJSON(raw)
+	case raw[0] != '{':
+		return nil, errors.New("it must be a JSON object")
 	case isTooDeep(raw):
 		return nil, fmt.Errorf("it is nested more than %d levels deep; send flat data, or nested data as a string of JSON", maxDepth)
 	}
-	return readNested(raw)
+	members := takeApart(raw)
+	return members, checkNames(members)
 }
 
-// readNested is readObject for what is a value of an object that was read: that
-// it is JSON, and not too deep, is known.
-func readNested(raw []byte) ([]member, error) {
-	if raw[0] != '{' {
+// object is readObject for a value of an object that was read.
+func (m member) object() ([]member, error) {
+	if m.value[0] != '{' {
 		return nil, errors.New("it must be a JSON object")
 	}
-	members := appendMembers(make([]member, 0, 8), raw)
-	return members, checkNames(members)
+	return m.fields, checkNames(m.fields)
 }
 
 // maxDepth bounds nesting: what is walked level by level must not cost the
@@ -126,19 +127,34 @@ func checkNames(members []member) error {
 	return nil
 }
 
-// appendMembers walks an object that is known to be valid JSON.
-func appendMembers(members []member, object []byte) []member {
-	for i := skipBlanks(object, 1); object[i] != '}'; {
-		end := skipValue(object, i)
-		name := decodeString(object[i:end])
-		i = skipBlanks(object, skipBlanks(object, end)+1) // past the colon
-		end = skipValue(object, i)
-		members = append(members, member{name: name, value: object[i:end:end]})
-		if i = skipBlanks(object, end); object[i] == ',' {
-			i = skipBlanks(object, i+1)
+// takeApart walks an object that is known to be valid JSON, to the innermost
+// object that is not in an array.
+func takeApart(object []byte) []member {
+	var room [32]member // members stand here until it is seen how many there are
+	members, _ := walkObject(object, 0, room[:0])
+	return members
+}
+
+// walkObject takes the object that begins at i apart, and gives its end. Its
+// members are collected behind what room holds.
+func walkObject(text []byte, i int, room []member) (members []member, end int) {
+	first := len(room)
+	for i = skipBlanks(text, i+1); text[i] != '}'; {
+		end = skipString(text, i)
+		m := member{name: decodeString(text[i:end])}
+		i = skipBlanks(text, skipBlanks(text, end)+1) // past the colon
+		if text[i] == '{' {
+			m.fields, end = walkObject(text, i, room)
+		} else {
+			end = skipValue(text, i)
+		}
+		m.value = text[i:end:end]
+		room = append(room, m)
+		if i = skipBlanks(text, end); text[i] == ',' {
+			i = skipBlanks(text, i+1)
 		}
 	}
-	return members
+	return append([]member{}, room[first:]...), i + 1
 }
 
 // elementsOf walks an array that is known to be valid JSON.
@@ -217,8 +233,7 @@ func decodeString(quoted []byte) string {
 func appendCanonical(dst []byte, value json.RawMessage) []byte {
 	switch value[0] {
 	case '{':
-		var room [manyMembers]member
-		return appendCanonicalObject(dst, appendMembers(room[:0], value))
+		return appendCanonicalObject(dst, takeApart(value))
 	case '[':
 		dst = append(dst, '[')
 		for i, element := range elementsOf(value) {

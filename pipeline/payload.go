@@ -40,8 +40,8 @@ func (p payload) ownReference(key string) bool { return p.reference == key }
 func newItemPayload(key, queue string, members []member) (payload, error) {
 	item := orchestrator.QueueItemData{Name: queue, Reference: key}
 	var faults []error
-	for i := range members {
-		if err := setItemMember(&item, queue, &members[i]); err != nil {
+	for _, m := range members {
+		if err := setItemMember(&item, queue, m); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -49,7 +49,7 @@ func newItemPayload(key, queue string, members []member) (payload, error) {
 	return p, joinFaults(faults...)
 }
 
-func setItemMember(item *orchestrator.QueueItemData, queue string, m *member) error {
+func setItemMember(item *orchestrator.QueueItemData, queue string, m member) error {
 	const in = "item"
 	if m.isNull() {
 		return nil
@@ -71,12 +71,12 @@ func setItemMember(item *orchestrator.QueueItemData, queue string, m *member) er
 		item.DueDate, err = m.date(in)
 	case "RiskSlaDate":
 		if _, err = m.date(in); err == nil {
-			addExtra(&item.Extra, *m)
+			addExtra(&item.Extra, m)
 		}
 	case "SpecificContent":
 		item.SpecificContent, err = m.specificContent(in)
 	default:
-		err = addFurther(&item.Extra, in, *m, itemMembers)
+		err = addFurther(&item.Extra, in, m, itemMembers)
 	}
 	return err
 }
@@ -239,11 +239,11 @@ func (m member) atMostOne(in string) error {
 
 // specificContent takes the object of an item's own fields: flat, since
 // Orchestrator's items hold scalars only.
-func (m *member) specificContent(in string) (json.RawMessage, error) {
+func (m member) specificContent(in string) (json.RawMessage, error) {
 	if len(m.value) > maxSpecificContent {
 		return nil, &InvalidError{Field: m.field(in), Mend: fmt.Sprintf("it has %d bytes, Orchestrator takes %d; put the data in a storage bucket and send its name", len(m.value), maxSpecificContent)}
 	}
-	fields, err := readNested(m.value)
+	fields, err := m.object()
 	if err != nil {
 		return nil, &InvalidError{Field: m.field(in), Mend: err.Error()}
 	}
@@ -256,7 +256,6 @@ func (m *member) specificContent(in string) (json.RawMessage, error) {
 			faults = append(faults, &InvalidError{Field: m.field(in), Value: f.name, Mend: `Orchestrator's field names have none of : . , @ " # and are not empty; rename it`})
 		}
 	}
-	m.fields = fields
 	return m.value, joinFaults(faults...)
 }
 

@@ -79,7 +79,7 @@ func (p *Publisher) PublishAll(ctx context.Context, lane Lane, requests []Reques
 // message encodes a checked request. Its Nats-Msg-Id only drops what is sent
 // twice within the stream's short duplicate window; it is never the key.
 func (p *Publisher) message(lane Lane, r Request) (*nats.Msg, string, error) {
-	payload, err := r.payload(lane, readObject)
+	payload, err := r.payload(lane, r.read)
 	if err != nil {
 		return nil, "", err
 	}

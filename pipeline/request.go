@@ -57,21 +57,30 @@ const HeaderKey = "Waybill-Key"
 // the member. Whatever could be read is returned beside the error, so that a
 // broken request can still be answered under its key.
 func DecodeRequest(body []byte) (Request, error) {
-	var r Request
+	r, _, err := decodeRequest(body)
+	return r, err
+}
+
+// decodeRequest is DecodeRequest and gives the member item or job as well, taken
+// apart.
+func decodeRequest(body []byte) (r Request, asked member, err error) {
 	if !utf8.Valid(body) {
-		return r, &InvalidError{Field: "body", Mend: "it is not UTF-8; publish JSON encoded as UTF-8"}
+		return r, asked, &InvalidError{Field: "body", Mend: "it is not UTF-8; publish JSON encoded as UTF-8"}
 	}
 	members, err := readObject(body)
 	if err != nil {
-		return r, &InvalidError{Field: "body", Mend: err.Error()}
+		return r, asked, &InvalidError{Field: "body", Mend: err.Error()}
 	}
 	var faults []error
 	for _, m := range members {
 		if err := r.set(m); err != nil {
 			faults = append(faults, err)
 		}
+		if !m.isNull() && (m.name == "item" || m.name == "job") {
+			asked = m
+		}
 	}
-	return r, joinFaults(faults...)
+	return r, asked, joinFaults(faults...)
 }
 
 // set takes one member over. A null counts as absent.
@@ -126,7 +135,7 @@ func (r Request) Kind() Kind {
 // can take, and reports everything that is wrong, each fault as an
 // *InvalidError, joined.
 func (r Request) Validate(lane Lane) error {
-	_, err := r.payload(lane, readObject)
+	_, err := r.payload(lane, r.read)
 	return err
 }
 
@@ -134,14 +143,13 @@ func (r Request) Validate(lane Lane) error {
 // which the ledger knows what it asks for: two requests of one key that differ
 // in it are a key conflict.
 func (r Request) PayloadHash(lane Lane) (string, error) {
-	p, err := r.payload(lane, readObject)
+	p, err := r.payload(lane, r.read)
 	return p.hash, err
 }
 
-// payload checks the request and gives what is to be sent for it. Item or Job is
-// read by read: readNested where DecodeRequest has seen it, readObject where
-// nobody has.
-func (r Request) payload(lane Lane, read func([]byte) ([]member, error)) (payload, error) {
+// payload checks the request and gives what is to be sent for it. read takes the
+// member item or job apart.
+func (r Request) payload(lane Lane, read func() ([]member, error)) (payload, error) {
 	faults := []error{lane.Validate(), ValidateKey(r.Key), r.validateUntil(), r.validateLane(lane)}
 	var p payload
 	var err error
@@ -151,22 +159,26 @@ func (r Request) payload(lane Lane, read func([]byte) ([]member, error)) (payloa
 	case r.Kind() != lane.Kind:
 		err = &InvalidError{Field: string(r.Kind()), Mend: fmt.Sprintf("the subject is one for %s; publish it on the subject for %s", lane.Kind.token(), r.Kind().token())}
 	default:
-		p, err = r.wanted(lane, read)
+		var members []member
+		if members, err = read(); err != nil {
+			err = &InvalidError{Field: string(lane.Kind), Mend: err.Error()}
+			break
+		}
+		if lane.Kind == KindItem {
+			p, err = newItemPayload(r.Key, lane.Name, members)
+		} else {
+			p, err = newJobPayload(r.Key, lane.Name, members)
+		}
 	}
 	return p, joinFaults(append(faults, err)...)
 }
 
-// wanted is the payload of a request of the lane's kind.
-func (r Request) wanted(lane Lane, read func([]byte) ([]member, error)) (payload, error) {
-	raw, newPayload := r.Item, newItemPayload
-	if lane.Kind == KindJob {
-		raw, newPayload = r.Job, newJobPayload
+// read takes the member item or job of a request apart that nobody has read.
+func (r Request) read() ([]member, error) {
+	if r.Job != nil {
+		return readObject(r.Job)
 	}
-	members, err := read(raw)
-	if err != nil {
-		return payload{}, &InvalidError{Field: string(lane.Kind), Mend: err.Error()}
-	}
-	return newPayload(r.Key, lane.Name, members)
+	return readObject(r.Item)
 }
 
 func (r Request) validateUntil() error {

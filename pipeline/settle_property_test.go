@@ -402,7 +402,7 @@ func (s *sorting) claimKeys(ctx context.Context, t *rapid.T) {
 
 func (s *sorting) request(key string, t *rapid.T) *delivery {
 	request := Request{Key: key, Item: json.RawMessage(`{"SpecificContent":{"A":1}}`)}
-	p, err := request.payload(s.target.lane, readNested)
+	p, err := request.payload(s.target.lane, request.read)
 	if err != nil {
 		t.Fatal(err)
 	}
