@@ -20,6 +20,7 @@ type delivery struct {
 	sequence    uint64
 	publishedAt time.Time // by the server's clock
 	receivedAt  time.Time // by the server's clock
+	behind      uint64    // how many of the lane have not been handed over yet
 
 	request Request
 	payload payload
@@ -58,7 +59,7 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 	if err != nil {
 		return nil, fmt.Errorf("read message metadata: %w", err)
 	}
-	d := &delivery{msg: msg, sequence: meta.Sequence.Stream, publishedAt: meta.Timestamp, receivedAt: now}
+	d := &delivery{msg: msg, sequence: meta.Sequence.Stream, publishedAt: meta.Timestamp, receivedAt: now, behind: meta.NumPending}
 	var faults []error
 	var asked member
 	d.request, asked, err = decodeRequest(msg.Data())

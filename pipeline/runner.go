@@ -29,6 +29,8 @@ type runner struct {
 	consumer  jetstream.Consumer
 	batches   sync.WaitGroup
 	hopeless  atomic.Bool // there is no such folder, queue or process
+	// lastRequest is when the last request was pulled.
+	lastRequest time.Time
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -42,7 +44,7 @@ type runner struct {
 func (r *runner) run(ctx, work context.Context) {
 	defer r.batches.Wait()
 	full := false
-	lastRequest := time.Now()
+	r.lastRequest = time.Now()
 	for ctx.Err() == nil {
 		if wait := r.blockedFor(); wait > 0 {
 			if sleep(ctx, wait) != nil {
@@ -52,14 +54,14 @@ func (r *runner) run(ctx, work context.Context) {
 		}
 		batch, err := r.pull(ctx, full)
 		if len(batch) > 0 {
-			lastRequest = time.Now()
+			r.lastRequest = time.Now()
 			r.begin(ctx, work, batch)
 		}
 		full = len(batch) == r.batchSize()
 		switch {
 		case err != nil:
 			r.reopen(ctx, err)
-		case time.Since(lastRequest) > r.idleTime() && r.retire(ctx):
+		case time.Since(r.lastRequest) > r.idleTime() && r.retire(ctx):
 			return
 		}
 	}
@@ -157,7 +159,7 @@ func (r *runner) batchSize() int {
 
 // pull waits for a first request, then gathers what comes within the linger,
 // up to a bulk call's items or bytes. On a busy lane, where the last pull was
-// full, the wait for a first is left out.
+// full, the wait for a first is left out; on a quiet one, that for more.
 func (r *runner) pull(ctx context.Context, busy bool) ([]*delivery, error) {
 	var batch []*delivery
 	if !busy {
@@ -172,6 +174,9 @@ func (r *runner) pull(ctx context.Context, busy bool) ([]*delivery, error) {
 			return nil, err
 		}
 		batch = first
+		if first[0].behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger {
+			return batch, nil // requests come singly, and the wait would gather none
+		}
 	}
 	want := r.batchSize() - len(batch)
 	if want == 0 {
