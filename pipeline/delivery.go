@@ -52,18 +52,23 @@ const (
 	settleNak
 )
 
-// newDelivery reads a message. Whatever is wrong with it is kept as the
-// delivery's fault: it still has a key to be answered under.
-func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (*delivery, error) {
+// newDelivery is a message as it was handed over, not read yet.
+func newDelivery(msg jetstream.Msg, now time.Time) (*delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("read message metadata: %w", err)
 	}
-	d := &delivery{msg: msg, sequence: meta.Sequence.Stream, publishedAt: meta.Timestamp, receivedAt: now, behind: meta.NumPending}
+	return &delivery{msg: msg, sequence: meta.Sequence.Stream, publishedAt: meta.Timestamp, receivedAt: now, behind: meta.NumPending}, nil
+}
+
+// read finds out what is asked for. Whatever is wrong with the message is kept
+// as the delivery's fault: it still has a key to be answered under.
+func (d *delivery) read(lane Lane, laneFault error) {
 	var faults []error
 	var asked member
-	d.request, asked, err = decodeRequest(msg.Data())
-	faults = append(faults, err, d.request.mergeKey(msg.Headers().Get(HeaderKey)))
+	var err error
+	d.request, asked, err = decodeRequest(d.msg.Data())
+	faults = append(faults, err, d.request.mergeKey(d.msg.Headers().Get(HeaderKey)))
 	d.key = d.request.Key
 	if keyErr := ValidateKey(d.key); keyErr != nil {
 		d.key = fmt.Sprintf("%s%d", madeUpKeyPrefix, d.sequence)
@@ -73,7 +78,6 @@ func newDelivery(msg jetstream.Msg, lane Lane, laneFault error, now time.Time) (
 		faults = append(faults, err)
 	}
 	d.fault = joinFaults(append(faults, laneFault)...)
-	return d, nil
 }
 
 // is reports whether it is the message that was published then under this

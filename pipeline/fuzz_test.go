@@ -416,10 +416,11 @@ func FuzzDeadLetter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		d, err := newDelivery(received{header: h, data: body}, typicalLane, nil, typicalClaim.FirstDeliveredAt)
+		d, err := newDelivery(received{header: h, data: body}, typicalClaim.FirstDeliveredAt)
 		if err != nil {
 			t.Fatal(err)
 		}
+		d.read(typicalLane, nil)
 		d.buried(ReasonKeyConflict)
 		if d.fault != nil {
 			d.refused(d.invalidOutcome(typicalLane, typicalClaim.PublishedAt), ReasonInvalid)

@@ -203,7 +203,7 @@ func (r *runner) fetch(n int, opts ...jetstream.FetchOpt) ([]*delivery, error) {
 	}
 	var batch []*delivery
 	for msg := range messages.Messages() {
-		d, err := newDelivery(msg, r.published, r.fault, r.clock.now())
+		d, err := newDelivery(msg, r.clock.now())
 		if err != nil {
 			r.log.Error("message not from a consumer", "error", err)
 			continue
@@ -241,6 +241,9 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 // for it are under way.
 func (r *runner) process(ctx context.Context, batch []*delivery, begun func()) {
 	r.reach.all(PointPulled, len(batch))
+	for _, d := range batch {
+		d.read(r.published, r.fault)
+	}
 	t, err := r.resolve(ctx)
 	if err != nil {
 		wait := r.pauseLane(err)
