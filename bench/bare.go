@@ -1,0 +1,327 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"waybill/pipeline"
+)
+
+// sideFlags tell the bare loop and the peer what to do.
+type sideFlags struct {
+	nats     string
+	api      string
+	kind     string
+	lanes    int
+	inFlight int
+	bulk     int
+	atomic   bool // publish the outcomes of a call as one atomic batch
+}
+
+// bareLoop is the ceiling: it does what must be done in any case, as fast as
+// can be, and nothing else. It reads of a request what sending it takes,
+// checks nothing, keeps no book, and ends at the first failure.
+type bareLoop struct {
+	sideFlags
+
+	js     jetstream.JetStream
+	client *http.Client
+	calls  chan bareCall
+}
+
+// bareCall is what one call is to carry out.
+type bareCall struct {
+	lane      int
+	messages  []jetstream.Msg
+	delivered time.Time // the first of them
+}
+
+// bareLinger is how long a call waits to fill up.
+const bareLinger = time.Millisecond
+
+// runBare carries requests out until the context ends.
+func runBare(ctx context.Context, flags sideFlags) error {
+	nc, js, err := connect(flags.nats, "bare loop")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	b := &bareLoop{sideFlags: flags, js: js, client: newBareClient(flags.inFlight), calls: make(chan bareCall)}
+	for lane := range flags.lanes {
+		stop, err := b.consume(ctx, lane)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	var workers sync.WaitGroup
+	for range flags.inFlight {
+		workers.Go(func() {
+			if err := b.work(ctx); err != nil {
+				fail(err)
+			}
+		})
+	}
+	workers.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err //nolint:wrapcheck // it is a worker's own
+	}
+	return nil
+}
+
+// newBareClient keeps a connection open for every call in flight.
+func newBareClient(inFlight int) *http.Client {
+	return &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{MaxIdleConns: inFlight, MaxIdleConnsPerHost: inFlight, DisableCompression: true, WriteBufferSize: 64 << 10},
+	}
+}
+
+// consume gathers what a lane delivers into calls.
+func (b *bareLoop) consume(ctx context.Context, lane int) (stop func(), err error) {
+	consumer, err := b.js.CreateOrUpdateConsumer(ctx, pipeline.Topology{}.RequestsStream(), jetstream.ConsumerConfig{
+		Durable: fmt.Sprintf("bare-%d", lane), FilterSubject: requestSubject(b.kind, lane),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute, MaxAckPending: 40_000,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make consumer: %w", err)
+	}
+	g := &gatherer{loop: b, lane: lane, done: ctx.Done()}
+	consuming, err := consumer.Consume(g.add, jetstream.PullMaxMessages(max(8*b.bulk, 256)))
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	return consuming.Stop, nil
+}
+
+// gatherer fills calls up.
+type gatherer struct {
+	loop *bareLoop
+	lane int
+	done <-chan struct{}
+
+	mu   sync.Mutex
+	call bareCall
+	late *time.Timer
+}
+
+func (g *gatherer) add(msg jetstream.Msg) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.call.messages) == 0 {
+		g.call = bareCall{lane: g.lane, delivered: time.Now(), messages: make([]jetstream.Msg, 0, g.loop.bulk)}
+		if g.loop.bulk > 1 {
+			g.late = time.AfterFunc(bareLinger, g.flush)
+		}
+	}
+	g.call.messages = append(g.call.messages, msg)
+	if len(g.call.messages) == g.loop.bulk {
+		g.send()
+	}
+}
+
+func (g *gatherer) flush() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.call.messages) > 0 {
+		g.send()
+	}
+}
+
+// send hands the call over, when a worker is free for it.
+func (g *gatherer) send() {
+	if g.late != nil {
+		g.late.Stop()
+	}
+	select {
+	case g.loop.calls <- g.call:
+	case <-g.done:
+	}
+	g.call = bareCall{}
+}
+
+// work carries out calls one after the other.
+func (b *bareLoop) work(ctx context.Context) error {
+	var body []byte
+	for {
+		select {
+		case call := <-b.calls:
+			body = b.encode(body[:0], call)
+			if err := b.post(ctx, body); err != nil {
+				return err
+			}
+			if err := b.settle(ctx, call); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// encode makes the body of the call.
+func (b *bareLoop) encode(dst []byte, call bareCall) []byte {
+	if b.kind == kindJobs {
+		return encodeStart(dst, call.lane, call.messages[0].Data())
+	}
+	dst = append(append(dst, `{"queueName":"`...), laneName(b.kind, call.lane)...)
+	dst = append(dst, `","commitType":"ProcessAllIndependently","queueItems":[`...)
+	for i, msg := range call.messages {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendItem(dst, msg.Data())
+	}
+	return append(dst, "]}"...)
+}
+
+var (
+	keyMember  = []byte(`"key":"`)
+	itemMember = []byte(`"item":{`)
+	argsMember = []byte(`"InputArguments":`)
+)
+
+// appendItem appends the item as the request has it, with the key as its
+// Reference.
+func appendItem(dst, request []byte) []byte {
+	dst = append(append(dst, `{"Reference":"`...), keyIn(request)...)
+	dst = append(dst, `",`...)
+	return append(dst, after(request, itemMember, 1)...)
+}
+
+// after is what follows a member's opening, without the closing braces of
+// what it stands in.
+func after(request, member []byte, braces int) []byte {
+	return request[bytes.Index(request, member)+len(member) : len(request)-braces]
+}
+
+func keyIn(request []byte) []byte {
+	rest := request[bytes.Index(request, keyMember)+len(keyMember):]
+	return rest[:bytes.IndexByte(rest, '"')]
+}
+
+// encodeStart makes the body of a StartJobs call.
+func encodeStart(dst []byte, lane int, request []byte) []byte {
+	key := keyIn(request)
+	dst = append(dst, `{"startInfo":{"ReleaseKey":"8b6e3ac8-4f6c-4c0e-9d3b-0f2a5b1c7d01","Strategy":"ModernJobsCount","JobsCount":1,"Source":"`...)
+	dst = append(append(dst, laneName(kindJobs, lane)...), `","Reference":"`...)
+	dst = append(append(dst, key...), `","BatchExecutionKey":"`...)
+	dst = append(append(dst, uuid.NewSHA1(uuid.NameSpaceOID, key).String()...), `","InputArguments":`...)
+	// The API wants the arguments as text: ours have nothing to escape but quotes.
+	dst = append(dst, '"')
+	for _, c := range after(request, argsMember, 2) {
+		if c == '"' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, `"}}`...)
+}
+
+func (f sideFlags) operation() string {
+	switch {
+	case f.kind == kindJobs:
+		return f.api + "/odata/Jobs/UiPath.Server.Configuration.OData.StartJobs"
+	case f.bulk == 1:
+		return f.api + "/odata/Queues/UiPathODataSvc.AddQueueItem"
+	}
+	return f.api + "/odata/Queues/UiPathODataSvc.BulkAddQueueItems"
+}
+
+func (b *bareLoop) post(ctx context.Context, body []byte) error {
+	return post(ctx, b.client, b.operation(), body)
+}
+
+// post makes a call and reads its answer to the end, so that its connection
+// is used again.
+func post(ctx context.Context, client *http.Client, url string, body []byte) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("call: %w", err)
+	}
+	r.Header["Content-Type"] = jsonType
+	resp, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("call: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("call: %w", err)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("call: %s", resp.Status)
+	}
+	return nil
+}
+
+// appendOutcome appends the least that an outcome has to say.
+func appendOutcome(dst, key []byte, delivered time.Time) []byte {
+	dst = append(append(dst, `{"key":"`...), key...)
+	dst = append(dst, `","stage":"final","status":"accepted","firstDeliveredAt":"`...)
+	dst = delivered.UTC().AppendFormat(dst, time.RFC3339Nano)
+	return append(dst, `"}`...)
+}
+
+// settle publishes an outcome for each request of the call, and acks them.
+func (b *bareLoop) settle(ctx context.Context, call bareCall) error {
+	publish := b.publishEach
+	if b.atomic && len(call.messages) > 1 {
+		publish = b.publishTogether
+	}
+	if err := publish(ctx, call); err != nil {
+		return err
+	}
+	for _, msg := range call.messages {
+		if err := msg.Ack(); err != nil {
+			return fmt.Errorf("ack: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *bareLoop) publishEach(ctx context.Context, call bareCall) error {
+	acks := make([]jetstream.PubAckFuture, len(call.messages))
+	var err error
+	for i, msg := range call.messages {
+		if acks[i], err = b.js.PublishAsync(peersSubject, appendOutcome(nil, keyIn(msg.Data()), call.delivered)); err != nil {
+			return fmt.Errorf("publish outcome: %w", err)
+		}
+	}
+	for _, ack := range acks {
+		select {
+		case <-ack.Ok():
+		case err := <-ack.Err():
+			return fmt.Errorf("publish outcome: %w", err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// publishTogether is the fastest where every write is synced: one sync for
+// all.
+func (b *bareLoop) publishTogether(ctx context.Context, call bareCall) error {
+	messages := make([]*nats.Msg, len(call.messages))
+	for i, msg := range call.messages {
+		messages[i] = nats.NewMsg(peersSubject)
+		messages[i].Data = appendOutcome(nil, keyIn(msg.Data()), call.delivered)
+	}
+	if _, err := jetstreamext.PublishMsgBatch(ctx, b.js, messages, jetstreamext.BatchFlowControl{}); err != nil {
+		return fmt.Errorf("publish outcomes: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/pipeline"
+)
+
+// keyPrefix and the number of the request are its key.
+const keyPrefix = "K"
+
+// keyOf is the key of a request. All have the same length.
+func keyOf(i int) string { return fmt.Sprintf("%s%08d", keyPrefix, i) }
+
+// indexOf is keyOf's inverse; -1 for a key that is none of ours.
+func indexOf(key string) int {
+	if len(key) != len(keyPrefix)+8 || key[:len(keyPrefix)] != keyPrefix {
+		return -1
+	}
+	i, err := strconv.Atoi(key[len(keyPrefix):])
+	if err != nil {
+		return -1
+	}
+	return i
+}
+
+// appendRequest appends a request of about so many bytes: members such as an
+// invoice has, as many as it takes.
+func appendRequest(dst []byte, kind string, i, size int) []byte {
+	start := len(dst)
+	dst = append(append(dst, `{"key":"`...), keyOf(i)...)
+	if kind == kindJobs {
+		dst = append(dst, `","job":{"InputArguments":{`...)
+	} else {
+		dst = append(dst, `","item":{"Priority":"Normal","SpecificContent":{`...)
+	}
+	dst = fmt.Appendf(dst, `"Invoice":"INV-%08d","Amount":%d.25,"Currency":"EUR"`, i, i)
+	for n := 0; len(dst)-start < size-30; n++ {
+		dst = fmt.Appendf(dst, `,"Field%02d":"the value of field %d"`, n, n)
+	}
+	return append(dst, "}}}"...)
+}
+
+// publishRequests publishes all requests of a workload and returns when
+// JetStream has stored them. Lanes take turns.
+func publishRequests(ctx context.Context, s *natsServer, w workload) error {
+	var failed atomic.Pointer[error]
+	nc, js, err := s.connect(jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+		failed.CompareAndSwap(nil, &err)
+	}))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	subjects := make([]string, w.lanes)
+	for lane := range subjects {
+		subjects[lane] = requestSubject(w.kind, lane)
+	}
+	var body []byte
+	for i := range w.count {
+		body = appendRequest(body[:0], w.kind, i, w.body)
+		if _, err := js.PublishAsync(subjects[i%w.lanes], bytes.Clone(body)); err != nil {
+			return fmt.Errorf("publish requests: %w", err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return fmt.Errorf("publish requests: %w", context.Cause(ctx))
+	}
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("publish requests: %w", *err)
+	}
+	return countRequests(ctx, js, w.count)
+}
+
+func countRequests(ctx context.Context, js jetstream.JetStream, want int) error {
+	stream, err := js.Stream(ctx, pipeline.Topology{}.RequestsStream())
+	if err != nil {
+		return fmt.Errorf("count the requests: %w", err)
+	}
+	if got := stream.CachedInfo().State.Msgs; got != uint64(want) { //nolint:gosec // G115: a number of messages
+		return fmt.Errorf("the stream has %d requests of %d", got, want)
+	}
+	return nil
+}
+
+var errNotPublished = errors.New("a request was not published in time")
+
+// publishPaced publishes some requests at the workload's pace, and tells of
+// each when it was sent.
+func publishPaced(ctx context.Context, js jetstream.JetStream, w workload, from, to int, sent func(i int, at time.Time)) error {
+	tick := time.NewTicker(time.Second / time.Duration(w.pace))
+	defer tick.Stop()
+	for i := from; i < to; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", errNotPublished, context.Cause(ctx))
+		}
+		body := appendRequest(nil, w.kind, i, w.body)
+		sent(i, time.Now())
+		if _, err := js.PublishAsync(requestSubject(w.kind, i%w.lanes), body); err != nil {
+			return fmt.Errorf("publish request: %w", err)
+		}
+	}
+	return nil
+}

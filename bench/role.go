@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoleCommand is what this program starts itself with.
+func newRoleCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "role", Short: "Play one process of a run", Hidden: true}
+	cmd.AddCommand(newStubCommand(), newSideCommand("bare", runBare), newSideCommand("watermill", runWatermill))
+	return cmd
+}
+
+func newStubCommand() *cobra.Command {
+	listen, latency := "", time.Duration(0)
+	cmd := &cobra.Command{
+		Use:  "stub",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveStub(cmd.Context(), listen, latency) },
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to answer on")
+	cmd.Flags().DurationVar(&latency, "latency", 0, "time a call that writes takes")
+	return cmd
+}
+
+func newSideCommand(name string, run func(context.Context, sideFlags) error) *cobra.Command {
+	var flags sideFlags
+	profile := ""
+	cmd := &cobra.Command{
+		Use:  name,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return profiled(profile, func() error { return run(cmd.Context(), flags) })
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&flags.nats, "nats", "", "NATS server")
+	fs.StringVar(&flags.api, "api", "", "where the API begins")
+	fs.StringVar(&flags.kind, "kind", kindItems, "items or jobs")
+	fs.IntVar(&flags.lanes, "lanes", 1, "queues or processes")
+	fs.IntVar(&flags.inFlight, "in-flight", 16, "calls at a time")
+	fs.IntVar(&flags.bulk, "bulk", 500, "items of a call")
+	fs.BoolVar(&flags.atomic, "atomic", false, "publish the outcomes of a call as an atomic batch")
+	fs.StringVar(&profile, "cpuprofile", "", "file for a CPU profile")
+	return cmd
+}
+
+// profiled writes a CPU profile of f, if a file is named.
+func profiled(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	file, err := os.Create(path) //nolint:gosec // G304: the user names the file
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return errors.Join(fmt.Errorf("profile: %w", err), file.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func (f *programFlags) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.dir, "dir", "", "folder for what the runs write (the system's for temporary files)")
+	fs.StringVar(&f.worker, "worker", "", "waybill's worker, if it is built already")
+	fs.StringVar(&f.natsServer, "nats-server", "", "nats-server, if it is built already")
+}
+
+// newRunCommand measures one workload on one side, for whoever looks into it.
+func newRunCommand(log *slog.Logger) *cobra.Command {
+	var programs programFlags
+	sideName, scale, body, rounds, asJSON, profile := "", 0.0, 0, 0, false, ""
+	cmd := &cobra.Command{
+		Use:       "run WORKLOAD",
+		Short:     "Measure one workload on one side",
+		Long:      "run measures one of the workloads on one side:\n  " + strings.Join(workloadNames(), "\n  "),
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: workloadNames(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := findWorkload(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := parseSide(sideName)
+			if err != nil {
+				return err
+			}
+			w = w.scaled(scale)
+			if body > 0 {
+				w.body = body
+			}
+			b, err := programs.prepare(cmd.Context(), log)
+			if err != nil {
+				return err
+			}
+			defer b.close()
+			if profile != "" {
+				if b.profile, err = filepath.Abs(profile); err != nil {
+					return fmt.Errorf("profile: %w", err)
+				}
+			}
+			return b.runRounds(cmd.Context(), cmd.OutOrStdout(), w, s, rounds, asJSON)
+		},
+	}
+	programs.addFlags(cmd.Flags())
+	fs := cmd.Flags()
+	fs.StringVar(&sideName, "side", string(sideWaybill), "waybill, bare or watermill")
+	fs.Float64Var(&scale, "scale", 1, "scales the number of requests")
+	fs.IntVar(&body, "body", 0, "bytes of a request, in place of the workload's")
+	fs.IntVar(&rounds, "rounds", 1, "how often")
+	fs.BoolVar(&asJSON, "json", false, "print results as JSON lines")
+	fs.StringVar(&profile, "cpuprofile", "", "file for a CPU profile of the bare loop or of watermill (for waybill take perf record)")
+	return cmd
+}
+
+func (b *bench) runRounds(ctx context.Context, out io.Writer, w workload, s side, rounds int, asJSON bool) error {
+	for round := range rounds {
+		r, err := b.measure(ctx, w, s)
+		if err != nil {
+			return err
+		}
+		r.Round = round + 1
+		if asJSON {
+			if err := json.NewEncoder(out).Encode(r); err != nil {
+				return fmt.Errorf("print result: %w", err)
+			}
+		} else {
+			fmt.Fprintln(out, r)
+		}
+		if s == sideWaybill && !r.Verdict.good() {
+			return fmt.Errorf("%s: the promise is broken: %s", w.name, r.Verdict)
+		}
+	}
+	return nil
+}
+
+// String is the result in a line.
+func (r result) String() string {
+	line := fmt.Sprintf("%s %s: %d requests in %.2f s: %.0f/s; worker CPU %.2f s (%.2f per 100,000), peak %.0f MiB; server CPU %.2f s, %.0f MiB; Orchestrator CPU %.2f s, %.2f calls per 1,000; %s",
+		r.Workload, r.Side, r.Count, r.Seconds, r.Rate, r.WorkerCPU, r.cpuPer(100_000), r.PeakMiB, r.ServerCPU, r.ServerMiB, r.APICPU, r.callsPer(1_000), r.Verdict)
+	if r.Latency != nil {
+		line += fmt.Sprintf("; latency p50 %.1f, p95 %.1f, p99 %.1f ms", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	}
+	if r.Recovery > 0 {
+		line += fmt.Sprintf("; %.1f s from restart to outcome", r.Recovery)
+	}
+	return line
+}
