@@ -27,6 +27,7 @@ func (v verdict) String() string {
 
 // checker gathers what came of each key.
 type checker struct {
+	offset   int // number of the first key; those before are not looked at
 	outcomes []uint8
 	effects  []uint8
 	answered int // keys that have an outcome
@@ -38,8 +39,8 @@ type checker struct {
 	mark, afterMark time.Time
 }
 
-func newChecker(count int) *checker {
-	return &checker{outcomes: make([]uint8, count), effects: make([]uint8, count)}
+func newChecker(offset, count int) *checker {
+	return &checker{offset: offset, outcomes: make([]uint8, count), effects: make([]uint8, count)}
 }
 
 // outcome is what the checker reads of an outcome, whoever wrote it.
@@ -60,7 +61,7 @@ func (c *checker) addOutcome(data []byte, stored time.Time) error {
 	if err := json.Unmarshal(data, &o); err != nil {
 		return fmt.Errorf("read an outcome: %w", err)
 	}
-	i := indexOf(o.Key)
+	i := indexOf(o.Key) - c.offset
 	if i < 0 || i >= len(c.outcomes) || o.Stage != stageFinal || o.Status != statusAccepted {
 		c.foreign++
 		return nil
@@ -84,8 +85,12 @@ func (c *checker) addOutcome(data []byte, stored time.Time) error {
 }
 
 func (c *checker) addEffect(reference string, n int) {
-	i := indexOf(reference)
-	if i < 0 || i >= len(c.effects) {
+	index := indexOf(reference)
+	i := index - c.offset
+	switch {
+	case index >= 0 && i < 0:
+		return
+	case index < 0 || i >= len(c.effects):
 		c.foreign++
 		return
 	}
@@ -110,10 +115,15 @@ func (c *checker) verdict() verdict {
 const outcomePatience = 15 * time.Second
 
 // readOutcomes reads a side's outcomes until there is one for each key, or
-// none has come for a while, and then what stands there beyond.
-func (c *checker) readOutcomes(ctx context.Context, js jetstream.JetStream, s side, patience time.Duration) error {
+// none has come for a while, and what else stands there. It begins at
+// a sequence of the stream.
+func (c *checker) readOutcomes(ctx context.Context, js jetstream.JetStream, s side, from uint64, patience time.Duration) error {
 	stream, subject := outcomesOf(s)
-	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}})
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}}
+	if from > 0 {
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
+	}
+	consumer, err := js.OrderedConsumer(ctx, stream, config)
 	if err != nil {
 		return fmt.Errorf("read outcomes: %w", err)
 	}

@@ -48,6 +48,7 @@ func (b *bench) startSimulator(ctx context.Context, dir string, w workload) (*ap
 		return []string{
 			b.worker, "simulator", "--listen", address, "--simulated-folder", folderName,
 			"--simulated-queue", strings.Join(queues, ","), "--list-reads", strconv.Itoa(-1),
+			"--seed", strconv.Itoa(w.seed),
 		}
 	})
 	if err != nil {
@@ -81,5 +82,8 @@ func (r *run) strike(ctx context.Context) error {
 	victim.sample()
 	victim.kill()
 	r.restarted = time.Now()
-	return r.startWorker(ctx)
+	if err := r.startWorker(ctx); err != nil {
+		return err
+	}
+	return r.awaitReady(ctx)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
 	"waybill/pipeline"
 )
 
@@ -50,9 +49,9 @@ func appendRequest(dst []byte, kind string, i, size int) []byte {
 	return append(dst, "}}}"...)
 }
 
-// publishRequests publishes all requests of a workload and returns when
-// JetStream has stored them. Lanes take turns.
-func publishRequests(ctx context.Context, s *natsServer, w workload) error {
+// publishRequests publishes all requests of a workload, with keys from first
+// on, and returns when JetStream has stored them. Lanes take turns.
+func publishRequests(ctx context.Context, s *natsServer, w workload, first int) error {
 	var failed atomic.Pointer[error]
 	nc, js, err := s.connect(jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
 		failed.CompareAndSwap(nil, &err)
@@ -67,7 +66,7 @@ func publishRequests(ctx context.Context, s *natsServer, w workload) error {
 	}
 	var body []byte
 	for i := range w.count {
-		body = appendRequest(body[:0], w.kind, i, w.body)
+		body = appendRequest(body[:0], w.kind, first+i, w.body)
 		if _, err := js.PublishAsync(subjects[i%w.lanes], bytes.Clone(body)); err != nil {
 			return fmt.Errorf("publish requests: %w", err)
 		}
@@ -80,7 +79,7 @@ func publishRequests(ctx context.Context, s *natsServer, w workload) error {
 	if err := failed.Load(); err != nil {
 		return fmt.Errorf("publish requests: %w", *err)
 	}
-	return countRequests(ctx, js, w.count)
+	return countRequests(ctx, js, first+w.count)
 }
 
 func countRequests(ctx context.Context, js jetstream.JetStream, want int) error {
@@ -88,8 +87,8 @@ func countRequests(ctx context.Context, js jetstream.JetStream, want int) error 
 	if err != nil {
 		return fmt.Errorf("count the requests: %w", err)
 	}
-	if got := stream.CachedInfo().State.Msgs; got != uint64(want) { //nolint:gosec // G115: a number of messages
-		return fmt.Errorf("the stream has %d requests of %d", got, want)
+	if got := stream.CachedInfo().State.LastSeq; got != uint64(want) { //nolint:gosec // G115: a number of messages
+		return fmt.Errorf("the stream has had %d requests of %d", got, want)
 	}
 	return nil
 }

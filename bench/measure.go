@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,6 +37,13 @@ type result struct {
 	// Recovery is, in seconds, from the restart of a worker that was killed to
 	// its first outcome.
 	Recovery float64 `json:"recoverySeconds,omitempty"`
+	// Ready is, in seconds, from the start of waybill's last worker process to
+	// when it was ready to pull.
+	Ready float64 `json:"readySeconds,omitempty"`
+	// Restart is, in seconds, how long the server took to serve again, and
+	// RestartedMiB what it was resident in then.
+	Restart      float64 `json:"restartSeconds,omitempty"`
+	RestartedMiB float64 `json:"restartedMiB,omitempty"`
 }
 
 // cpuPer is the worker's CPU time for so many requests.
@@ -57,6 +65,10 @@ type run struct {
 	ran    []*process // the side's, also those that have ended
 
 	restarted time.Time // when the worker came back that was killed
+
+	before       stubCounts // calls made before the run's own requests
+	fromSequence uint64     // of the outcomes stream
+	ready        time.Duration
 }
 
 // runTimeout bounds a run: several times what the longest takes.
@@ -99,7 +111,14 @@ func (r *run) measure(ctx context.Context) (result, error) {
 	}
 	res.ServerCPU = (r.server.cpuSoFar() - serverCPU).Seconds()
 	res.ServerMiB = mebibytes(r.server.resident())
-	return res, r.conclude(ctx, &res)
+	if err := r.conclude(ctx, &res); err != nil {
+		return res, err
+	}
+	res.Ready = r.ready.Seconds()
+	if r.w.restart {
+		return res, r.timeRestart(ctx, &res)
+	}
+	return res, nil
 }
 
 func mebibytes(kib int64) float64 { return float64(kib) / 1024 }
@@ -126,8 +145,11 @@ func (r *run) setUp(ctx context.Context) error {
 	if err := provision(ctx, js, r.side); err != nil {
 		return err
 	}
+	if err := r.fillLedger(ctx, js); err != nil {
+		return err
+	}
 	if r.w.pace == 0 {
-		if err := publishRequests(ctx, r.server, r.w); err != nil {
+		if err := publishRequests(ctx, r.server, r.w, r.w.ledger); err != nil {
 			return err
 		}
 	}
@@ -144,7 +166,7 @@ func (r *run) startSide(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.awaitReady(ctx)
 }
 
 func (r *run) startWorker(ctx context.Context) error {
@@ -181,7 +203,7 @@ func (r *run) roleArguments() []string {
 }
 
 // startWaybill starts the worker as anybody does, with a configuration file.
-func (r *run) startWaybill(ctx context.Context, name string, args ...string) (*process, error) {
+func (r *run) startWaybill(ctx context.Context, name string) (*process, error) {
 	config := fmt.Sprintf(`limits:
   bulkItems: %d
 %stenants:
@@ -196,8 +218,47 @@ func (r *run) startWaybill(ctx context.Context, name string, args ...string) (*p
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("write the worker's configuration: %w", err)
 	}
+	health, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
 	env := cleanEnvironment("NATS_URL="+r.server.url(), "UIPATH_CLIENT_SECRET=bench")
-	return startProcess(ctx, r.dir, name, env, r.worker, append([]string{"run", "--config", path}, args...)...)
+	p, err := startProcess(ctx, r.dir, name, env, r.worker, "run", "--config", path, "--listen", health)
+	if err != nil {
+		return nil, err
+	}
+	p.health = health
+	return p, nil
+}
+
+// awaitReady takes the time until waybill's workers are ready to pull.
+func (r *run) awaitReady(ctx context.Context) error {
+	const often, most = 2 * time.Millisecond, time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errTooLong)
+	defer cancel()
+	for _, p := range r.ran {
+		if p.health == "" || p.check() != nil {
+			continue // it is another side's, or was killed
+		}
+		if err := poll(ctx, often, func() (bool, error) { return isReady(ctx, p.health), p.check() }); err != nil {
+			return fmt.Errorf("wait for the worker to be ready: %w", err)
+		}
+		r.ready = time.Since(p.started)
+	}
+	return nil
+}
+
+func isReady(ctx context.Context, address string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close() // only the status counts
+	return resp.StatusCode == http.StatusOK
 }
 
 // carryOut waits until the side has carried everything out.
@@ -210,7 +271,7 @@ func (r *run) carryOut(ctx context.Context, res *result) error {
 			return err
 		}
 	}
-	return r.awaitEffects(ctx, r.w.count)
+	return r.awaitEffects(ctx, r.w.ledger+r.w.count)
 }
 
 // checkEvery is how often the stub is asked whether all is done: rarely enough
@@ -260,9 +321,9 @@ func (r *run) conclude(ctx context.Context, res *result) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the last outcomes: %w", context.Cause(ctx))
 	}
-	check := newChecker(r.w.count)
+	check := newChecker(r.w.ledger, r.w.count)
 	check.mark = r.restarted
-	if err := check.readOutcomes(ctx, r.js, r.side, outcomePatience+r.w.doubtTime()); err != nil {
+	if err := check.readOutcomes(ctx, r.js, r.side, r.fromSequence, outcomePatience+r.w.doubtTime()); err != nil {
 		return err
 	}
 	counts, err := r.api.counts(ctx)
@@ -272,7 +333,7 @@ func (r *run) conclude(ctx context.Context, res *result) error {
 	if err := r.api.eachReference(ctx, check.addEffect); err != nil {
 		return err
 	}
-	res.Calls = counts.allCalls()
+	res.Calls = counts.allCalls() - r.before.allCalls()
 	res.Verdict = check.verdict()
 	if r.w.kind == kindJobs && !r.w.faults && counts.BatchKeys != counts.Distinct {
 		res.Verdict.Foreign++ // two jobs of one key, or one key for two

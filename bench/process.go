@@ -23,7 +23,8 @@ type process struct {
 	logPath string
 	started time.Time
 	ended   chan struct{}
-	peak    int64 // KiB, as last read
+	health  string // address of its health checks, if it has any
+	peak    int64  // KiB, as last read
 }
 
 // stopTimeout is how long a process may take to end when it is told to.
@@ -36,7 +37,7 @@ func startProcess(ctx context.Context, dir, name string, env []string, program s
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p.cmd = exec.CommandContext(ctx, program, args...)
+	p.cmd = exec.CommandContext(ctx, program, args...) //nolint:gosec // G204: programs that were built for it, or that the user names
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = file, file
 	p.started = time.Now()

@@ -73,7 +73,7 @@ const whereToRun = "bench is run in its own folder: go run -C bench ."
 
 // build compiles a program in a module's folder.
 func build(ctx context.Context, dir, output, program string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", output, program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", output, program) //nolint:gosec // G204: one of two programs
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s (%s): %w\n%s", program, whereToRun, err, out)

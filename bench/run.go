@@ -68,6 +68,7 @@ func newRunCommand(log *slog.Logger) *cobra.Command {
 
 func (b *bench) runRounds(ctx context.Context, out io.Writer, w workload, s side, rounds int, asJSON bool) error {
 	for round := range rounds {
+		w.seed = round + 1
 		r, err := b.measure(ctx, w, s)
 		if err != nil {
 			return err
@@ -93,6 +94,9 @@ func (r result) String() string {
 		r.Workload, r.Side, r.Count, r.Seconds, r.Rate, r.WorkerCPU, r.cpuPer(100_000), r.PeakMiB, r.ServerCPU, r.ServerMiB, r.APICPU, r.callsPer(1_000), r.Verdict)
 	if r.Latency != nil {
 		line += fmt.Sprintf("; latency p50 %.1f, p95 %.1f, p99 %.1f ms", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	}
+	if r.Ready > 0 {
+		line += fmt.Sprintf("; ready after %.2f s", r.Ready)
 	}
 	if r.Recovery > 0 {
 		line += fmt.Sprintf("; %.1f s from restart to outcome", r.Recovery)

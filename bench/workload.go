@@ -49,8 +49,13 @@ type workload struct {
 	// faults has a simulated Orchestrator in place of the stub, which fails,
 	// and the worker killed in the middle.
 	faults bool
+	seed   int // of the faults
 	// processes is how many worker processes share the work.
 	processes int
+	// ledger is how many other keys have been carried out before.
+	ledger int
+	// restart has the server started anew when all is done, and its time taken.
+	restart bool
 }
 
 // peerShare is how much of a workload the peer gets: it carries one message

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+)
+
+// target is what waybill has to reach. The zero value asks for nothing.
+type target struct {
+	must, wants float64
+	most        bool // what is measured may be that much at most; otherwise at least
+	ratio       bool // of waybill's value to the bare loop's, not of the value
+}
+
+// line is one row of the table: a value that is read off the results of
+// a workload.
+type line struct {
+	work     string
+	workload string
+	read     func(result) float64
+	show     func(float64) string
+	target   target
+}
+
+// The formats of values.
+func perSecond(v float64) string { return thousands(v) + "/s" }
+func inSeconds(v float64) string { return fmt.Sprintf("%.2f s", v) }
+func inMiB(v float64) string     { return fmt.Sprintf("%.0f MiB", v) }
+func inMS(v float64) string      { return fmt.Sprintf("%.1f ms", v) }
+func plainly(v float64) string   { return fmt.Sprintf("%.2f", v) }
+
+func rate(r result) float64       { return r.Rate }
+func cpuPer100K(r result) float64 { return r.cpuPer(100_000) }
+func callsPer1K(r result) float64 { return r.callsPer(1_000) }
+func peak(r result) float64       { return r.PeakMiB }
+
+func latencyOf(read func(latencies) float64) func(result) float64 {
+	return func(r result) float64 {
+		if r.Latency == nil {
+			return math.NaN()
+		}
+		return read(*r.Latency)
+	}
+}
+
+// lines are the rows of the table but those of faults.
+func lines() []line {
+	p50 := latencyOf(func(l latencies) float64 { return l.P50 })
+	p99 := latencyOf(func(l latencies) float64 { return l.P99 })
+	list := []line{
+		{"100,000 items, bulk 500, no latency", "items", rate, perSecond, target{must: 0.4, wants: 0.85, ratio: true}},
+		{"the same with `sync_interval: always`", "items-always", rate, perSecond, target{must: 15_000, wants: 30_000}},
+		{"20,000 items, 20 ms a call, 16 in flight", "items-20ms", rate, perSecond, target{must: 0.4, wants: 0.85, ratio: true}},
+		{"20,000 jobs, 20 ms, 64 in flight", "jobs-20ms", rate, perSecond, target{must: 0.95, wants: 0.98, ratio: true}},
+		{"worker CPU per 100,000 items", "items", cpuPer100K, inSeconds, target{must: 3, wants: 2, most: true}},
+		{"worker CPU per 100,000 jobs", "jobs-20ms", cpuPer100K, inSeconds, target{must: 20, wants: 14, most: true}},
+		{"peak memory of the worker, 1,000,000 waiting", "memory", peak, inMiB, target{must: 96, wants: 48, most: true}},
+		{"1,000,000 items carried out", "memory", rate, perSecond, target{}},
+		{"API calls per 1,000 items", "items", callsPer1K, plainly, target{must: 2.4, wants: 2, most: true}},
+		{"publish to outcome, 50 a second, p50", "latency", p50, inMS, target{}},
+		{"publish to outcome, 50 a second, p99", "latency", p99, inMS, target{must: 25, wants: 10, most: true}},
+		{"200,000 items in 200 queues", "queues", rate, perSecond, target{}},
+	}
+	for _, w := range workloads() {
+		if bytes, ok := strings.CutPrefix(w.name, "sizes-"); ok {
+			list = append(list, line{"50,000 items of " + bytes + " bytes", w.name, rate, perSecond, target{}})
+		}
+	}
+	return list
+}
+
+// table is what is printed.
+type table struct {
+	rows   [][]string
+	misses []string
+	rounds int
+}
+
+func newTable(all results, judged bool) table {
+	var t table
+	for _, r := range all {
+		t.rounds = max(t.rounds, r.Round)
+	}
+	for _, l := range lines() {
+		if len(all.of(l.workload, sideWaybill)) > 0 {
+			t.add(l, all, judged)
+		}
+	}
+	if some := all.of("faults", sideWaybill); len(some) > 0 {
+		t.rows = append(t.rows, faultsRow(some))
+	}
+	return t
+}
+
+func (t *table) add(l line, all results, judged bool) {
+	value := median(all.of(l.workload, sideWaybill).values(l.read))
+	ratio := median(all.ratios(l.workload, l.read))
+	met := none
+	if l.target != (target{}) && judged {
+		judgedBy := value
+		if l.target.ratio {
+			judgedBy = ratio
+		}
+		met = l.target.judge(judgedBy)
+		if met == missed {
+			t.misses = append(t.misses, l.work)
+		}
+	}
+	must, wants := l.target.texts(l.show)
+	t.rows = append(t.rows, []string{
+		l.work, must, wants, l.cell(all, sideWatermill), l.cell(all, sideBare), l.cell(all, sideWaybill), number(ratio, plainly), met,
+	})
+}
+
+// The words of the last column.
+const (
+	missed   = "no"
+	metMust  = "must"
+	metWants = "wants"
+)
+
+func (t target) judge(value float64) string {
+	reaches := func(limit float64) bool {
+		if t.most {
+			return value <= limit
+		}
+		return value >= limit
+	}
+	switch {
+	case reaches(t.wants):
+		return metWants
+	case reaches(t.must):
+		return metMust
+	}
+	return missed // also where there is no value
+}
+
+// texts are the target as the table shows it.
+func (t target) texts(show func(float64) string) (must, wants string) {
+	if t == (target{}) {
+		return none, none
+	}
+	sign := "≥ "
+	if t.most {
+		sign = "≤ "
+	}
+	if t.ratio {
+		show = func(v float64) string { return plainly(v) + " of bare" }
+	}
+	return sign + show(t.must), sign + show(t.wants)
+}
+
+// cell is the median of a side.
+func (l line) cell(all results, s side) string {
+	return number(median(all.of(l.workload, s).values(l.read)), l.show)
+}
+
+func number(value float64, show func(float64) string) string {
+	if math.IsNaN(value) {
+		return none
+	}
+	return show(value)
+}
+
+func faultsRow(some results) []string {
+	var sum verdict
+	for _, r := range some {
+		sum.Duplicates += r.Verdict.Duplicates
+		sum.Lost += r.Verdict.Lost
+		sum.Missing += r.Verdict.Missing
+		sum.Foreign += r.Verdict.Foreign
+	}
+	met := metWants
+	if !sum.good() {
+		met = missed
+	}
+	told := fmt.Sprintf("%d duplicates, %d lost, %d missing; %.1f s, of which %.1f s from restart to outcome",
+		sum.Duplicates, sum.Lost, sum.Missing,
+		median(some.values(func(r result) float64 { return r.Seconds })), median(some.values(func(r result) float64 { return r.Recovery })))
+	return []string{
+		"20,000 items, bulk 50, 2 % faults, one kill -9", "0 duplicates, 0 lost, 0 missing", none, none, none, told, none, met,
+	}
+}
+
+// markdown is the table as text.
+func (t table) markdown() string {
+	var b strings.Builder
+	head := []string{"work", "must", "wants", "peer (watermill)", "bare loop", "waybill", "waybill/bare", "met"}
+	fmt.Fprintln(&b, markdownRow(head))
+	fmt.Fprintln(&b, markdownRule(len(head)))
+	for _, row := range t.rows {
+		fmt.Fprintln(&b, markdownRow(row))
+	}
+	fmt.Fprintf(&b, "\n%d cores, %s/%s, %s; medians of up to %d rounds.\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), t.rounds)
+	return b.String()
+}
+
+func markdownRow(cells []string) string { return "| " + strings.Join(cells, " | ") + " |" }
+
+func markdownRule(columns int) string { return strings.Repeat("|---", columns) + "|" }
+
+// missed is an error that names what waybill had to reach and did not.
+func (t table) missed() error {
+	if len(t.misses) == 0 {
+		return nil
+	}
+	return errors.New("missed: " + strings.Join(t.misses, "; "))
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRatiosAreTakenWithinARound(t *testing.T) {
+	t.Parallel()
+	all := results{
+		{Workload: "items", Side: sideBare, Round: 1, Rate: 100},
+		{Workload: "items", Side: sideWaybill, Round: 1, Rate: 50},
+		{Workload: "items", Side: sideWaybill, Round: 2, Rate: 20},
+		{Workload: "items", Side: sideBare, Round: 2, Rate: 20},
+		{Workload: "items", Side: sideBare, Round: 3, Rate: 100}, // the other side of this round is not there
+		{Workload: "queues", Side: sideBare, Round: 1, Rate: 1},
+	}
+	got := all.ratios("items", rate)
+	if len(got) != 2 || got[0] != 0.5 || got[1] != 1 {
+		t.Errorf("ratios %v, want [0.5 1]", got)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	least := target{must: 0.4, wants: 0.85}
+	most := target{must: 96, wants: 48, most: true}
+	for _, test := range []struct {
+		target target
+		value  float64
+		want   string
+	}{
+		{least, 0.9, metWants},
+		{least, 0.85, metWants},
+		{least, 0.4, metMust},
+		{least, 0.39, missed},
+		{least, median(nil), missed},
+		{most, 48, metWants},
+		{most, 96, metMust},
+		{most, 97, missed},
+		{most, median(nil), missed},
+	} {
+		if got := test.target.judge(test.value); got != test.want {
+			t.Errorf("%+v judges %v as %q, want %q", test.target, test.value, got, test.want)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	all := results{
+		{Workload: "items", Side: sideBare, Round: 1, Count: 100_000, Rate: 50_000, WorkerCPU: 1, Calls: 200},
+		{Workload: "items", Side: sideWaybill, Round: 1, Count: 100_000, Rate: 45_000, WorkerCPU: 3.5, Calls: 210},
+		{Workload: "items", Side: sideWatermill, Round: 1, Count: 20_000, Rate: 5_000, WorkerCPU: 2, Calls: 20_000},
+	}
+	table := newTable(all, true)
+	want := strings.Join([]string{
+		"| work | must | wants | peer (watermill) | bare loop | waybill | waybill/bare | met |",
+		"|---|---|---|---|---|---|---|---|",
+		"| 100,000 items, bulk 500, no latency | ≥ 0.40 of bare | ≥ 0.85 of bare | 5,000/s | 50,000/s | 45,000/s | 0.90 | wants |",
+		"| worker CPU per 100,000 items | ≤ 3.00 s | ≤ 2.00 s | 10.00 s | 1.00 s | 3.50 s | 3.50 | no |",
+		"| API calls per 1,000 items | ≤ 2.40 | ≤ 2.00 | 1000.00 | 2.00 | 2.10 | 1.05 | must |",
+		"",
+	}, "\n")
+	got := table.markdown()
+	if !strings.HasPrefix(got, want) {
+		t.Errorf("table:\n%s\nwant:\n%s", got, want)
+	}
+	if err := table.missed(); err == nil || err.Error() != "missed: worker CPU per 100,000 items" {
+		t.Errorf("missed: %v", err)
+	}
+	if err := newTable(all, false).missed(); err != nil {
+		t.Errorf("targets are judged of a scaled table: %v", err)
+	}
+}
+
+func TestBrokenPromiseFails(t *testing.T) {
+	t.Parallel()
+	all := results{
+		{Workload: "faults", Side: sideWaybill, Round: 1, Verdict: verdict{Duplicates: 1}},
+		{Workload: "items", Side: sideBare, Round: 1, Verdict: verdict{Lost: 1}}, // it promises nothing
+	}
+	if err := all.broken(); err == nil || !strings.Contains(err.Error(), "faults, round 1: the promise is broken: 1 duplicates") {
+		t.Errorf("broken: %v", err)
+	}
+	if err := all[1:].broken(); err != nil {
+		t.Errorf("the bare loop has promised nothing: %v", err)
+	}
+	if row := faultsRow(all[:1]); row[len(row)-1] != missed {
+		t.Errorf("a duplicate is no miss: %v", row)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[float64]string{0: "0", 999: "999", 1_000: "1,000", 123_456.7: "123,457", 1_000_000: "1,000,000"} {
+		if got := thousands(value); got != want {
+			t.Errorf("thousands(%v) = %q, want %q", value, got, want)
+		}
+	}
+}
