@@ -67,12 +67,12 @@ var smallScale = map[string]string{
 // beside each other they would only measure each other.
 func TestWorkloads(t *testing.T) {
 	t.Parallel()
-	for _, w := range workloads() {
+	for _, w := range workloads() { //nolint:paralleltest // see above
 		scale := smallScale[w.name]
 		if scale == "" {
 			scale = "0.01"
 		}
-		t.Run(w.name, func(t *testing.T) { //nolint:paralleltest // see above
+		t.Run(w.name, func(t *testing.T) {
 			var all results
 			out := runBench(t, "table", "--json", "--rounds", "1", "--only", w.name, "--scale", scale)
 			if err := json.Unmarshal([]byte(out), &all); err != nil {

@@ -194,7 +194,7 @@ func (r *run) roleArguments() []string {
 		"--lanes", strconv.Itoa(r.w.lanes), "--in-flight", strconv.Itoa(r.w.inFlight), "--bulk", strconv.Itoa(bulk),
 	}
 	if r.side == sideBare {
-		args = append(args, "--atomic="+strconv.FormatBool(r.w.always))
+		args = append(args, "--publish", string(r.w.barePublish()))
 	}
 	if r.profile != "" {
 		args = append(args, "--cpuprofile", r.profile)

@@ -47,7 +47,7 @@ func newSideCommand(name string, run func(context.Context, sideFlags) error) *co
 	fs.IntVar(&flags.lanes, "lanes", 1, "queues or processes")
 	fs.IntVar(&flags.inFlight, "in-flight", 16, "calls at a time")
 	fs.IntVar(&flags.bulk, "bulk", 500, "items of a call")
-	fs.BoolVar(&flags.atomic, "atomic", false, "publish the outcomes of a call as an atomic batch")
+	fs.StringVar((*string)(&flags.publish), "publish", string(publishFast), "how the outcomes of a call are published: async, fast or atomic")
 	fs.StringVar(&profile, "cpuprofile", "", "file for a CPU profile")
 	return cmd
 }

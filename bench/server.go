@@ -104,6 +104,7 @@ func connect(url, name string, opts ...jetstream.JetStreamOpt) (*nats.Conn, jets
 const (
 	peersStream  = "OUTCOMES"
 	peersSubject = "bench.outcomes"
+	peersFilter  = "bench.>"
 )
 
 // outcomesOf says where a side's outcomes stand.
@@ -111,7 +112,7 @@ func outcomesOf(s side) (stream, subject string) {
 	if s == sideWaybill {
 		return pipeline.Topology{}.LedgerStream(), "uipath.outcomes.>"
 	}
-	return peersStream, peersSubject
+	return peersStream, peersFilter
 }
 
 // provision makes the streams that a side needs.
@@ -123,7 +124,7 @@ func provision(ctx context.Context, js jetstream.JetStream, s side) error {
 		return nil
 	}
 	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: peersStream, Subjects: []string{peersSubject}, Storage: jetstream.FileStorage,
+		Name: peersStream, Subjects: []string{peersSubject, peersSubject + ".*"}, Storage: jetstream.FileStorage,
 		AllowAtomicPublish: true, AllowBatchPublish: true,
 	})
 	if err != nil {
