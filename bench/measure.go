@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -176,12 +177,19 @@ func (r *run) startWorker(ctx context.Context) error {
 	if r.side == sideWaybill {
 		p, err = r.startWaybill(ctx, name)
 	} else {
-		p, err = startProcess(ctx, r.dir, name, cleanEnvironment(), r.self, r.roleArguments()...)
+		p, err = r.startUnder(ctx, name, cleanEnvironment(), r.self, r.roleArguments()...)
 	}
 	if err == nil {
 		r.ran = append(r.ran, p)
 	}
 	return err
+}
+
+// startUnder starts a process of the side, under the command that was asked
+// for.
+func (r *run) startUnder(ctx context.Context, name string, env []string, program string, args ...string) (*process, error) {
+	line := append(slices.Clone(r.under), program)
+	return startProcess(ctx, r.dir, name, env, line[0], append(line[1:], args...)...)
 }
 
 func (r *run) roleArguments() []string {
@@ -223,7 +231,7 @@ func (r *run) startWaybill(ctx context.Context, name string) (*process, error) {
 		return nil, err
 	}
 	env := cleanEnvironment("NATS_URL="+r.server.url(), "UIPATH_CLIENT_SECRET=bench")
-	p, err := startProcess(ctx, r.dir, name, env, r.worker, "run", "--config", path, "--listen", health)
+	p, err := r.startUnder(ctx, name, env, r.worker, "run", "--config", path, "--listen", health)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,8 @@ type bench struct {
 	worker     string
 	natsServer string
 	log        *slog.Logger
-	profile    string // where a CPU profile of the bare loop or of the peer goes
+	profile    string   // where a CPU profile of the bare loop or of the peer goes
+	under      []string // the command that the side's processes are run under
 }
 
 // programFlags name programs that are built already.
