@@ -33,8 +33,9 @@ func indexOf(key string) int {
 	return i
 }
 
-// appendRequest appends a request of about so many bytes: members such as an
-// invoice has, as many as it takes.
+// appendRequest appends a request of about so many bytes: what an invoice has,
+// and further members, which become longer rather than more where there are
+// maxFields of them.
 func appendRequest(dst []byte, kind string, i, size int) []byte {
 	start := len(dst)
 	dst = append(append(dst, `{"key":"`...), keyOf(i)...)
@@ -44,10 +45,23 @@ func appendRequest(dst []byte, kind string, i, size int) []byte {
 		dst = append(dst, `","item":{"Priority":"Normal","SpecificContent":{`...)
 	}
 	dst = fmt.Appendf(dst, `"Invoice":"INV-%08d","Amount":%d.25,"Currency":"EUR"`, i, i)
-	for n := 0; len(dst)-start < size-30; n++ {
-		dst = fmt.Appendf(dst, `,"Field%02d":"the value of field %d"`, n, n)
+	const closing, around, least, maxFields = len("}}}"), len(`,"Field00":""`), 20, 20
+	room := size - (len(dst) - start) - closing
+	fields := min(room/(around+least), maxFields)
+	for n := range fields {
+		dst = fmt.Appendf(dst, `,"Field%02d":"`, n)
+		dst = append(appendText(dst, room/fields-around), '"')
 	}
 	return append(dst, "}}}"...)
+}
+
+// appendText appends words of so many bytes in all.
+func appendText(dst []byte, size int) []byte {
+	const words = "as agreed with the supplier, to be paid within thirty days "
+	for ; size > len(words); size -= len(words) {
+		dst = append(dst, words...)
+	}
+	return append(dst, words[:size]...)
 }
 
 // publishRequests publishes all requests of a workload, with keys from first

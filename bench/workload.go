@@ -80,12 +80,12 @@ func workloads() []workload {
 		{name: "items-20ms", count: 20_000, latency: 20 * time.Millisecond, sides: allSides},
 		{name: "jobs-20ms", kind: kindJobs, count: 20_000, latency: 20 * time.Millisecond, inFlight: 64, bulk: 1, sides: allSides},
 		{name: "faults", count: 20_000, latency: 20 * time.Millisecond, bulk: 50, sides: []side{sideWaybill}, faults: true},
-		{name: "latency", count: 1_000, pace: 50, sides: two, maxRounds: 1},
+		{name: "latency", count: 1_000, pace: 50, sides: two},
 		{name: "queues", count: 200_000, lanes: 200, sides: two, maxRounds: 2},
 		{name: "memory", count: 1_000_000, body: memoryBody, sides: two, maxRounds: 1},
 	}
 	for _, bytes := range []int{300, 1024, 4096, 8192} {
-		list = append(list, workload{name: fmt.Sprintf("sizes-%d", bytes), count: 50_000, body: bytes, sides: two, maxRounds: 1})
+		list = append(list, workload{name: fmt.Sprintf("sizes-%d", bytes), count: 50_000, body: bytes, sides: two, maxRounds: 2})
 	}
 	for i := range list {
 		list[i] = list[i].withDefaults()
