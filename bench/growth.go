@@ -21,6 +21,8 @@ type growthTable struct {
 	quantity string
 	values   []int
 	workload func(n int) workload
+	// value is the quantity of a workload, which may have been scaled.
+	value func(w workload) int
 }
 
 // ledgerCount is how many requests are measured on top of a ledger.
@@ -32,6 +34,7 @@ func growthTables() []growthTable {
 		{
 			name: "waiting", quantity: "requests waiting", values: []int{1_000, 10_000, 100_000, 1_000_000},
 			workload: items,
+			value:    func(w workload) int { return w.count },
 		},
 		{
 			name: "lanes", quantity: "queues", values: []int{1, 10, 100, 1_000},
@@ -40,6 +43,7 @@ func growthTables() []growthTable {
 				w.lanes = n
 				return w
 			},
+			value: func(w workload) int { return w.lanes },
 		},
 		{
 			name: "ledger", quantity: "keys in the ledger before", values: []int{0, 10_000, 100_000, 1_000_000},
@@ -48,6 +52,7 @@ func growthTables() []growthTable {
 				w.ledger, w.restart = n, true
 				return w
 			},
+			value: func(w workload) int { return w.ledger },
 		},
 		{
 			name: "processes", quantity: "worker processes", values: []int{1, 2, 4},
@@ -56,6 +61,7 @@ func growthTables() []growthTable {
 				w.processes = n
 				return w
 			},
+			value: func(w workload) int { return w.processes },
 		},
 	}
 }
@@ -107,16 +113,16 @@ func (b *bench) printGrowth(ctx context.Context, out io.Writer, t growthTable, s
 		if err != nil {
 			return err
 		}
-		b.log.Info("measured", "table", t.name, "value", n, "result", r.String())
+		b.log.Info("measured", "table", t.name, "value", t.value(w), "result", r.String())
 		if !r.Verdict.good() {
-			return fmt.Errorf("%s, %d: the promise is broken: %s", t.name, n, r.Verdict)
+			return fmt.Errorf("%s, %d: the promise is broken: %s", t.name, t.value(w), r.Verdict)
 		}
 		restart, restarted := none, none
 		if w.restart {
 			restart, restarted = fmt.Sprintf("%.2f", r.Restart), fmt.Sprintf("%.0f", r.RestartedMiB)
 		}
 		fmt.Fprintln(out, markdownRow([]string{
-			thousands(float64(n)), thousands(r.Rate), fmt.Sprintf("%.2f", r.cpuPer(100_000)), fmt.Sprintf("%.0f", r.PeakMiB),
+			thousands(float64(t.value(w))), thousands(r.Rate), fmt.Sprintf("%.2f", r.cpuPer(100_000)), fmt.Sprintf("%.0f", r.PeakMiB),
 			fmt.Sprintf("%.2f", r.Ready), fmt.Sprintf("%.0f", r.ServerMiB), restart, restarted,
 		}))
 	}

@@ -177,8 +177,7 @@ func faultsRow(some results) []string {
 	if !sum.good() {
 		met = missed
 	}
-	told := fmt.Sprintf("%d duplicates, %d lost, %d missing; %.1f s, of which %.1f s from restart to outcome",
-		sum.Duplicates, sum.Lost, sum.Missing,
+	told := fmt.Sprintf("%s; %.1f s, of which %.1f s from restart to outcome", sum,
 		median(some.values(func(r result) float64 { return r.Seconds })), median(some.values(func(r result) float64 { return r.Recovery })))
 	return []string{
 		"20,000 items, bulk 50, 2 % faults, one kill -9", "0 duplicates, 0 lost, 0 missing", none, none, none, told, none, met,

@@ -47,7 +47,7 @@ or where a request of waybill's has come to nothing or to more than one effect.`
 	return cmd
 }
 
-func (f tableFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
+func (f tableFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	list, err := f.selected()
 	if err != nil {
 		return err
