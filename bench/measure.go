@@ -4,54 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// result is what one run showed.
-type result struct {
-	Workload string `json:"workload"`
-	Side     side   `json:"side"`
-	Round    int    `json:"round"`
-	Count    int    `json:"count"`
-
-	Seconds float64 `json:"seconds"` // from the first delivery to the last outcome stored
-	Rate    float64 `json:"rate"`    // requests a second in that time
-
-	WorkerCPU float64 `json:"workerCpuSeconds"` // all worker processes, from start to end
-	ServerCPU float64 `json:"serverCpuSeconds"` // while the side ran
-	APICPU    float64 `json:"apiCpuSeconds"`    // Orchestrator's stand-in
-	PeakMiB   float64 `json:"workerPeakMiB"`    // of the largest worker process
-	ServerMiB float64 `json:"serverMiB"`        // resident when the run was over
-
-	Calls   uint64  `json:"apiCalls"`
-	Verdict verdict `json:"verdict"`
-
-	// Latency is of a paced workload, in milliseconds.
-	Latency *latencies `json:"latency,omitempty"`
-	// Recovery is, in seconds, from the restart of a worker that was killed to
-	// its first outcome.
-	Recovery float64 `json:"recoverySeconds,omitempty"`
-	// Ready is, in seconds, from the start of waybill's last worker process to
-	// when it was ready to pull.
-	Ready float64 `json:"readySeconds,omitempty"`
-	// Restart is, in seconds, how long the server took to serve again, and
-	// RestartedMiB what it was resident in then.
-	Restart      float64 `json:"restartSeconds,omitempty"`
-	RestartedMiB float64 `json:"restartedMiB,omitempty"`
-}
-
-// cpuPer is the worker's CPU time for so many requests.
-func (r result) cpuPer(n int) float64 { return r.WorkerCPU * float64(n) / float64(r.Count) }
-
-// callsPer is how many API calls were made for so many requests.
-func (r result) callsPer(n int) float64 { return float64(r.Calls) * float64(n) / float64(r.Count) }
 
 // run is one workload on one side, while it lasts.
 type run struct {
@@ -110,6 +67,9 @@ func (r *run) measure(ctx context.Context) (result, error) {
 	if err := r.carryOut(ctx, &res); err != nil {
 		return res, err
 	}
+	if err := settle(ctx); err != nil {
+		return res, err
+	}
 	res.ServerCPU = (r.server.cpuSoFar() - serverCPU).Seconds()
 	res.ServerMiB = mebibytes(r.server.resident())
 	if err := r.conclude(ctx, &res); err != nil {
@@ -158,115 +118,6 @@ func (r *run) setUp(ctx context.Context) error {
 		return r.server.restart(ctx, true)
 	}
 	return nil
-}
-
-// startSide starts the processes that carry the requests out.
-func (r *run) startSide(ctx context.Context) error {
-	for range r.w.processes {
-		if err := r.startWorker(ctx); err != nil {
-			return err
-		}
-	}
-	return r.awaitReady(ctx)
-}
-
-func (r *run) startWorker(ctx context.Context) error {
-	var p *process
-	var err error
-	name := fmt.Sprintf("%s-%d", r.side, len(r.ran))
-	if r.side == sideWaybill {
-		p, err = r.startWaybill(ctx, name)
-	} else {
-		p, err = r.startUnder(ctx, name, cleanEnvironment(), r.self, r.roleArguments()...)
-	}
-	if err == nil {
-		r.ran = append(r.ran, p)
-	}
-	return err
-}
-
-// startUnder starts a process of the side, under the command that was asked
-// for.
-func (r *run) startUnder(ctx context.Context, name string, env []string, program string, args ...string) (*process, error) {
-	line := append(slices.Clone(r.under), program)
-	return startProcess(ctx, r.dir, name, env, line[0], append(line[1:], args...)...)
-}
-
-func (r *run) roleArguments() []string {
-	bulk := r.w.bulk
-	if r.side == sideWatermill {
-		bulk = 1
-	}
-	args := []string{
-		"role", string(r.side), "--nats", r.server.url(), "--api", r.api.base(), "--kind", r.w.kind,
-		"--lanes", strconv.Itoa(r.w.lanes), "--in-flight", strconv.Itoa(r.w.inFlight), "--bulk", strconv.Itoa(bulk),
-	}
-	if r.side == sideBare {
-		args = append(args, "--publish", string(r.w.barePublish()))
-	}
-	if r.profile != "" {
-		args = append(args, "--cpuprofile", r.profile)
-	}
-	return args
-}
-
-// startWaybill starts the worker as anybody does, with a configuration file.
-func (r *run) startWaybill(ctx context.Context, name string) (*process, error) {
-	config := fmt.Sprintf(`limits:
-  bulkItems: %d
-%stenants:
-  - name: %s
-    url: %s
-    clientId: bench
-    folder: {path: %s}
-    maxInFlight: %d
-    listReadsPerMinute: 6000
-`, max(r.w.bulk, 2), r.w.workerLimits(), tenantName, r.api.base(), folderName, r.w.inFlight)
-	path := filepath.Join(r.dir, "waybill.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		return nil, fmt.Errorf("write the worker's configuration: %w", err)
-	}
-	health, err := freeAddress(ctx)
-	if err != nil {
-		return nil, err
-	}
-	env := cleanEnvironment("NATS_URL="+r.server.url(), "UIPATH_CLIENT_SECRET=bench")
-	p, err := r.startUnder(ctx, name, env, r.worker, "run", "--config", path, "--listen", health)
-	if err != nil {
-		return nil, err
-	}
-	p.health = health
-	return p, nil
-}
-
-// awaitReady takes the time until waybill's workers are ready to pull.
-func (r *run) awaitReady(ctx context.Context) error {
-	const often, most = 2 * time.Millisecond, time.Minute
-	ctx, cancel := context.WithTimeoutCause(ctx, most, errTooLong)
-	defer cancel()
-	for _, p := range r.ran {
-		if p.health == "" || p.check() != nil {
-			continue // it is another side's, or was killed
-		}
-		if err := poll(ctx, often, func() (bool, error) { return isReady(ctx, p.health), p.check() }); err != nil {
-			return fmt.Errorf("wait for the worker to be ready: %w", err)
-		}
-		r.ready = time.Since(p.started)
-	}
-	return nil
-}
-
-func isReady(ctx context.Context, address string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close() // only the status counts
-	return resp.StatusCode == http.StatusOK
 }
 
 // carryOut waits until the side has carried everything out.
@@ -322,13 +173,17 @@ func (r *run) running() error {
 // for the last outcomes to be stored undisturbed.
 const settleTime = 250 * time.Millisecond
 
-// conclude reads what came of the requests, and what it took.
-func (r *run) conclude(ctx context.Context, res *result) error {
+func settle(ctx context.Context) error {
 	select {
 	case <-time.After(settleTime):
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the last outcomes: %w", context.Cause(ctx))
 	}
+}
+
+// conclude reads what came of the requests, and what it took.
+func (r *run) conclude(ctx context.Context, res *result) error {
 	check := newChecker(r.w.ledger, r.w.count)
 	check.mark = r.restarted
 	if err := check.readOutcomes(ctx, r.js, r.side, r.fromSequence, outcomePatience+r.w.doubtTime()); err != nil {

@@ -89,19 +89,3 @@ func (b *bench) runRounds(ctx context.Context, out io.Writer, w workload, s side
 	}
 	return nil
 }
-
-// String is the result in a line.
-func (r result) String() string {
-	line := fmt.Sprintf("%s %s: %d requests in %.2f s: %.0f/s; worker CPU %.2f s (%.2f per 100,000), peak %.0f MiB; server CPU %.2f s, %.0f MiB; Orchestrator CPU %.2f s, %.2f calls per 1,000; %s",
-		r.Workload, r.Side, r.Count, r.Seconds, r.Rate, r.WorkerCPU, r.cpuPer(100_000), r.PeakMiB, r.ServerCPU, r.ServerMiB, r.APICPU, r.callsPer(1_000), r.Verdict)
-	if r.Latency != nil {
-		line += fmt.Sprintf("; latency p50 %.1f, p95 %.1f, p99 %.1f ms", r.Latency.P50, r.Latency.P95, r.Latency.P99)
-	}
-	if r.Ready > 0 {
-		line += fmt.Sprintf("; ready after %.2f s", r.Ready)
-	}
-	if r.Recovery > 0 {
-		line += fmt.Sprintf("; %.1f s from restart to outcome", r.Recovery)
-	}
-	return line
-}
