@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
@@ -27,6 +27,7 @@ type sideFlags struct {
 	inFlight int
 	bulk     int
 	publish  publishMode
+	least    bool
 }
 
 // publishMode is how the bare loop publishes the outcomes of a call.
@@ -48,7 +49,12 @@ func (w workload) barePublish() publishMode {
 
 // bareLoop is the ceiling: it does what must be done in any case, as fast as
 // can be, and nothing else. It reads of a request what sending it takes,
-// checks nothing, keeps no book, and ends at the first failure.
+// publishes the outcomes that the contract asks for, checks nothing, keeps no
+// book, and ends at the first failure.
+//
+// With least it does not even that: it finds key and item by the bytes around
+// them, which works for the requests of this benchmark alone, and its outcomes
+// say no more than the key and are told from repeats by nothing.
 type bareLoop struct {
 	sideFlags
 
@@ -61,6 +67,7 @@ type bareLoop struct {
 type bareCall struct {
 	lane      int
 	messages  []jetstream.Msg
+	requests  []request
 	delivered time.Time // the first of them
 }
 
@@ -176,6 +183,9 @@ func (b *bareLoop) work(ctx context.Context) error {
 	for {
 		select {
 		case call := <-b.calls:
+			if err := b.read(&call); err != nil {
+				return err
+			}
 			body = b.encode(body[:0], call)
 			if err := b.post(ctx, body); err != nil {
 				return err
@@ -189,63 +199,34 @@ func (b *bareLoop) work(ctx context.Context) error {
 	}
 }
 
+// read takes the requests of a call apart.
+func (b *bareLoop) read(call *bareCall) error {
+	call.requests = make([]request, len(call.messages))
+	for i, msg := range call.messages {
+		var err error
+		if b.least {
+			call.requests[i] = scanRequest(b.kind, msg.Data())
+		} else if call.requests[i], err = decodeRequest(b.kind, msg.Data()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // encode makes the body of the call.
 func (b *bareLoop) encode(dst []byte, call bareCall) []byte {
 	if b.kind == kindJobs {
-		return encodeStart(dst, call.lane, call.messages[0].Data())
+		return encodeStart(dst, call.lane, call.requests[0])
 	}
 	dst = append(append(dst, `{"queueName":"`...), laneName(b.kind, call.lane)...)
 	dst = append(dst, `","commitType":"ProcessAllIndependently","queueItems":[`...)
-	for i, msg := range call.messages {
+	for i, r := range call.requests {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendItem(dst, msg.Data())
+		dst = append(appendItem(append(dst, '{'), r), '}')
 	}
 	return append(dst, "]}"...)
-}
-
-var (
-	keyMember  = []byte(`"key":"`)
-	itemMember = []byte(`"item":{`)
-	argsMember = []byte(`"InputArguments":`)
-)
-
-// appendItem appends the item as the request has it, with the key as its
-// Reference.
-func appendItem(dst, request []byte) []byte {
-	dst = append(append(dst, `{"Reference":"`...), keyIn(request)...)
-	dst = append(dst, `",`...)
-	return append(dst, after(request, itemMember, 1)...)
-}
-
-// after is what follows a member's opening, without the closing braces of
-// what it stands in.
-func after(request, member []byte, braces int) []byte {
-	return request[bytes.Index(request, member)+len(member) : len(request)-braces]
-}
-
-func keyIn(request []byte) []byte {
-	rest := request[bytes.Index(request, keyMember)+len(keyMember):]
-	return rest[:bytes.IndexByte(rest, '"')]
-}
-
-// encodeStart makes the body of a StartJobs call.
-func encodeStart(dst []byte, lane int, request []byte) []byte {
-	key := keyIn(request)
-	dst = append(dst, `{"startInfo":{"ReleaseKey":"8b6e3ac8-4f6c-4c0e-9d3b-0f2a5b1c7d01","Strategy":"ModernJobsCount","JobsCount":1,"Source":"`...)
-	dst = append(append(dst, laneName(kindJobs, lane)...), `","Reference":"`...)
-	dst = append(append(dst, key...), `","BatchExecutionKey":"`...)
-	dst = append(append(dst, uuid.NewSHA1(uuid.NameSpaceOID, key).String()...), `","InputArguments":`...)
-	// The API wants the arguments as text: ours have nothing to escape but quotes.
-	dst = append(dst, '"')
-	for _, c := range after(request, argsMember, 2) {
-		if c == '"' {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, c)
-	}
-	return append(dst, `"}}`...)
 }
 
 func (f sideFlags) operation() string {
@@ -284,14 +265,6 @@ func post(ctx context.Context, client *http.Client, url string, body []byte) err
 	return nil
 }
 
-// appendOutcome appends the least that an outcome has to say.
-func appendOutcome(dst, key []byte, delivered time.Time) []byte {
-	dst = append(append(dst, `{"key":"`...), key...)
-	dst = append(dst, `","stage":"final","status":"accepted","firstDeliveredAt":"`...)
-	dst = delivered.UTC().AppendFormat(dst, time.RFC3339Nano)
-	return append(dst, `"}`...)
-}
-
 // settle publishes an outcome for each request of the call, and acks them.
 func (b *bareLoop) settle(ctx context.Context, call bareCall) error {
 	publish := b.publishEach
@@ -316,8 +289,8 @@ func (b *bareLoop) settle(ctx context.Context, call bareCall) error {
 func (b *bareLoop) publishEach(ctx context.Context, call bareCall) error {
 	acks := make([]jetstream.PubAckFuture, len(call.messages))
 	var err error
-	for i, msg := range call.messages {
-		if acks[i], err = b.js.PublishMsgAsync(b.outcome(call, msg)); err != nil {
+	for i := range call.messages {
+		if acks[i], err = b.js.PublishMsgAsync(b.outcome(call, i)); err != nil {
 			return fmt.Errorf("publish outcome: %w", err)
 		}
 	}
@@ -336,8 +309,8 @@ func (b *bareLoop) publishEach(ctx context.Context, call bareCall) error {
 // publishTogether is the fastest where every write is synced.
 func (b *bareLoop) publishTogether(ctx context.Context, call bareCall) error {
 	messages := make([]*nats.Msg, len(call.messages))
-	for i, msg := range call.messages {
-		messages[i] = b.outcome(call, msg)
+	for i := range call.messages {
+		messages[i] = b.outcome(call, i)
 	}
 	if _, err := jetstreamext.PublishMsgBatch(ctx, b.js, messages, jetstreamext.BatchFlowControl{}); err != nil {
 		return fmt.Errorf("publish outcomes: %w", err)
@@ -351,22 +324,67 @@ func (b *bareLoop) publishFast(ctx context.Context, call bareCall) error {
 		return fmt.Errorf("publish outcomes: %w", err)
 	}
 	last := len(call.messages) - 1
-	for _, msg := range call.messages[:last] {
-		if _, err := publisher.AddMsg(b.outcome(call, msg)); err != nil {
+	for i := range last {
+		if _, err := publisher.AddMsg(b.outcome(call, i)); err != nil {
 			return fmt.Errorf("publish outcomes: %w", err)
 		}
 	}
-	if _, err := publisher.CommitMsg(ctx, b.outcome(call, call.messages[last])); err != nil {
+	if _, err := publisher.CommitMsg(ctx, b.outcome(call, last)); err != nil {
 		return fmt.Errorf("publish outcomes: %w", err)
 	}
 	return nil
 }
 
-// outcome is the message that says what became of a request, on a subject of
-// its own: whoever waits for it must be able to subscribe to it alone.
-func (b *bareLoop) outcome(call bareCall, msg jetstream.Msg) *nats.Msg {
-	key := keyIn(msg.Data())
-	outcome := nats.NewMsg(peersSubject + "." + string(key))
-	outcome.Data = appendOutcome(nil, key, call.delivered)
+// outcome is the message that says what became of the i-th request of a call, on
+// a subject of its own: whoever waits for it must be able to subscribe to it
+// alone.
+func (b *bareLoop) outcome(call bareCall, i int) *nats.Msg {
+	key := call.requests[i].key
+	if b.least {
+		outcome := nats.NewMsg(peersSubject + "." + string(key))
+		outcome.Data = appendLeast(make([]byte, 0, 128), key, call.delivered)
+		return outcome
+	}
+	scope := b.scope(call.lane)
+	outcome := nats.NewMsg(peersSubject + "." + scope + "." + string(key) + ".final")
+	outcome.Header.Set(nats.MsgIdHdr, scope+"/"+string(key)+"/1/final")
+	outcome.Data = b.appendOutcome(make([]byte, 0, 512), call, i)
 	return outcome
+}
+
+func (b *bareLoop) scope(lane int) string {
+	return tenantName + "." + folderName + "." + b.kind + "." + laneName(b.kind, lane)
+}
+
+// appendOutcome appends the members of the contract's outcome, but for the hash
+// that only whoever tells payloads apart has need of.
+func (b *bareLoop) appendOutcome(dst []byte, call bareCall, i int) []byte {
+	key := call.requests[i].key
+	dst = append(append(dst, `{"key":"`...), key...)
+	if b.kind == kindJobs {
+		dst = append(dst, `","generation":1,"kind":"job","tenant":"`+tenantName+`","folder":"`+folderName+`","process":"`...)
+	} else {
+		dst = append(dst, `","generation":1,"kind":"item","tenant":"`+tenantName+`","folder":"`+folderName+`","queue":"`...)
+	}
+	dst = append(dst, laneName(b.kind, call.lane)...)
+	dst = append(append(dst, `","stage":"final","status":"accepted","reference":"`...), key...)
+	dst = append(dst, `","attempts":1,"decidedBy":"answer"`...)
+	if meta, err := call.messages[i].Metadata(); err == nil {
+		dst = appendTime(append(dst, `,"requestedAt":`...), meta.Timestamp)
+		dst = strconv.AppendUint(append(dst, `,"requestSequence":`...), meta.Sequence.Stream, 10)
+	}
+	dst = appendTime(append(dst, `,"firstDeliveredAt":`...), call.delivered)
+	dst = appendTime(append(dst, `,"finishedAt":`...), time.Now())
+	return append(dst, '}')
+}
+
+func appendTime(dst []byte, t time.Time) []byte {
+	return append(t.UTC().AppendFormat(append(dst, '"'), time.RFC3339Nano), '"')
+}
+
+// appendLeast appends what the checker reads.
+func appendLeast(dst, key []byte, delivered time.Time) []byte {
+	dst = append(append(dst, `{"key":"`...), key...)
+	dst = appendTime(append(dst, `","stage":"final","status":"accepted","firstDeliveredAt":`...), delivered)
+	return append(dst, '}')
 }

@@ -38,7 +38,17 @@ func TestRequestsAreValid(t *testing.T) {
 // the request says.
 func TestBodiesAreJSON(t *testing.T) {
 	t.Parallel()
-	item := appendItem(nil, appendRequest(nil, kindItems, 7, defaultBody))
+	read := func(kind string) request {
+		r, err := decodeRequest(kind, appendRequest(nil, kind, 7, defaultBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if scanned := scanRequest(kind, appendRequest(nil, kind, 7, defaultBody)); string(scanned.key) != string(r.key) || string(scanned.content) != string(r.content) {
+			t.Errorf("decoded as %s %s, scanned as %s %s", r.key, r.content, scanned.key, scanned.content)
+		}
+		return r
+	}
+	item := append(appendItem([]byte("{"), read(kindItems)), '}')
 	var sent struct {
 		Reference       string
 		Priority        string
@@ -51,13 +61,13 @@ func TestBodiesAreJSON(t *testing.T) {
 		t.Errorf("item %+v", sent)
 	}
 	p := peer{sideFlags: sideFlags{kind: kindItems}}
-	if body := p.encode(0, appendRequest(nil, kindItems, 7, defaultBody)); !json.Valid(body) {
+	if body := p.encode(0, read(kindItems)); !json.Valid(body) {
 		t.Errorf("the peer sends %s", body)
 	}
 	var start struct {
 		StartInfo struct{ Reference, BatchExecutionKey, InputArguments string }
 	}
-	if err := json.Unmarshal(encodeStart(nil, 0, appendRequest(nil, kindJobs, 7, defaultBody)), &start); err != nil {
+	if err := json.Unmarshal(encodeStart(nil, 0, read(kindJobs)), &start); err != nil {
 		t.Fatal(err)
 	}
 	if start.StartInfo.Reference != keyOf(7) || start.StartInfo.BatchExecutionKey == "" || !json.Valid([]byte(start.StartInfo.InputArguments)) {

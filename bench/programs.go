@@ -20,6 +20,7 @@ type bench struct {
 	log        *slog.Logger
 	profile    string   // where a CPU profile of the bare loop or of the peer goes
 	under      []string // the command that the side's processes are run under
+	least      bool     // the bare loop does even less
 }
 
 // programFlags name programs that are built already.

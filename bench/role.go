@@ -48,6 +48,7 @@ func newSideCommand(name string, run func(context.Context, sideFlags) error) *co
 	fs.IntVar(&flags.inFlight, "in-flight", 16, "calls at a time")
 	fs.IntVar(&flags.bulk, "bulk", 500, "items of a call")
 	fs.StringVar((*string)(&flags.publish), "publish", string(publishFast), "how the outcomes of a call are published: async, fast or atomic")
+	fs.BoolVar(&flags.least, "least", false, "read no JSON, and publish outcomes that say no more than the key")
 	fs.StringVar(&profile, "cpuprofile", "", "file for a CPU profile")
 	return cmd
 }

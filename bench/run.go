@@ -22,7 +22,7 @@ func (f *programFlags) addFlags(fs *pflag.FlagSet) {
 // newRunCommand measures one workload on one side, for whoever looks into it.
 func newRunCommand(log *slog.Logger) *cobra.Command {
 	var programs programFlags
-	sideName, scale, body, rounds, asJSON, profile, under := "", 0.0, 0, 0, false, "", ""
+	sideName, scale, body, rounds, asJSON, profile, under, least := "", 0.0, 0, 0, false, "", "", false
 	cmd := &cobra.Command{
 		Use:       "run WORKLOAD",
 		Short:     "Measure one workload on one side",
@@ -47,7 +47,7 @@ func newRunCommand(log *slog.Logger) *cobra.Command {
 				return err
 			}
 			defer b.close()
-			b.under = strings.Fields(under)
+			b.under, b.least = strings.Fields(under), least
 			if profile != "" {
 				if b.profile, err = filepath.Abs(profile); err != nil {
 					return fmt.Errorf("profile: %w", err)
@@ -63,6 +63,7 @@ func newRunCommand(log *slog.Logger) *cobra.Command {
 	fs.IntVar(&body, "body", 0, "bytes of a request, in place of the workload's")
 	fs.IntVar(&rounds, "rounds", 1, "how often")
 	fs.BoolVar(&asJSON, "json", false, "print results as JSON lines")
+	fs.BoolVar(&least, "least", false, "have the bare loop read no JSON, and publish outcomes that say no more than the key")
 	fs.StringVar(&profile, "cpuprofile", "", "file for a CPU profile of the bare loop or of watermill")
 	fs.StringVar(&under, "under", "", "command to run the side's processes under, such as 'perf record -g -o FILE --'")
 	return cmd

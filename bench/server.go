@@ -125,7 +125,7 @@ func provision(ctx context.Context, js jetstream.JetStream, s side) error {
 		return nil
 	}
 	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: peersStream, Subjects: []string{peersSubject, peersSubject + ".*"}, Storage: jetstream.FileStorage,
+		Name: peersStream, Subjects: []string{peersSubject, peersSubject + ".>"}, Storage: jetstream.FileStorage,
 		AllowAtomicPublish: true, AllowBatchPublish: true,
 	})
 	if err != nil {

@@ -55,6 +55,9 @@ func (r *run) roleArguments() []string {
 	if r.side == sideBare {
 		args = append(args, "--publish", string(r.w.barePublish()))
 	}
+	if r.side == sideBare && r.least {
+		args = append(args, "--least")
+	}
 	if r.profile != "" {
 		args = append(args, "--cpuprofile", r.profile)
 	}

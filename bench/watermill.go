@@ -96,22 +96,24 @@ func (p *peer) consumer(lane int) wmjetstream.ResourceInitializer {
 func (p *peer) handle(lane int) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		delivered := time.Now()
-		if err := post(msg.Context(), p.client, p.operation(), p.encode(lane, msg.Payload)); err != nil {
+		r, err := decodeRequest(p.kind, msg.Payload)
+		if err != nil {
 			return nil, err
 		}
-		outcome := appendOutcome(nil, keyIn(msg.Payload), delivered)
+		if err := post(msg.Context(), p.client, p.operation(), p.encode(lane, r)); err != nil {
+			return nil, err
+		}
+		outcome := appendLeast(nil, r.key, delivered)
 		return []*message.Message{message.NewMessage(watermill.NewShortUUID(), outcome)}, nil
 	}
 }
 
-func (p *peer) encode(lane int, request []byte) []byte {
+func (p *peer) encode(lane int, r request) []byte {
 	if p.kind == kindJobs {
-		return encodeStart(nil, lane, request)
+		return encodeStart(nil, lane, r)
 	}
 	body := append([]byte(`{"itemData":{"Name":"`), laneName(p.kind, lane)...)
-	item := appendItem(nil, request)
-	body = append(append(body, `",`...), item[1:]...)
-	return append(body, '}')
+	return append(appendItem(append(body, `",`...), r), "}}"...)
 }
 
 // plain is the wire form in which requests come from anybody: the body alone.

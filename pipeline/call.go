@@ -136,7 +136,9 @@ func (r *runner) addInBulk(ctx context.Context, t target, batch []*delivery) {
 	if batch = r.ready(ctx, t, batch); len(batch) == 0 {
 		return
 	}
-	request := orchestrator.BulkAddQueueItemsRequest{QueueName: t.lane.Name, CommitType: orchestrator.ProcessAllIndependently}
+	request := orchestrator.BulkAddQueueItemsRequest{
+		QueueName: t.lane.Name, CommitType: orchestrator.ProcessAllIndependently, QueueItems: make([]orchestrator.QueueItemData, 0, len(batch)),
+	}
 	for _, d := range batch {
 		request.QueueItems = append(request.QueueItems, d.payload.item)
 	}

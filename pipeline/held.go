@@ -18,17 +18,11 @@ type held struct {
 
 	mu         sync.Mutex
 	deliveries map[*delivery]struct{}
-	keys       map[heldKey]struct{}
-}
-
-// heldKey is a key in its canonical lane.
-type heldKey struct {
-	lane Lane
-	key  string
+	keys       map[Lane]map[string]struct{} // by canonical lane
 }
 
 func newHeld(log *slog.Logger) *held {
-	return &held{log: log, deliveries: make(map[*delivery]struct{}), keys: make(map[heldKey]struct{})}
+	return &held{log: log, deliveries: make(map[*delivery]struct{}), keys: make(map[Lane]map[string]struct{})}
 }
 
 func (h *held) add(batch []*delivery) {
@@ -52,13 +46,17 @@ func (h *held) drop(batch []*delivery) {
 func (h *held) takeKeys(lane Lane, batch []*delivery) (taken, copies []*delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	keys := h.keys[lane]
+	if keys == nil {
+		keys = make(map[string]struct{})
+		h.keys[lane] = keys
+	}
 	for _, d := range batch {
-		name := heldKey{lane, d.key}
-		if _, there := h.keys[name]; there {
+		if _, there := keys[d.key]; there {
 			copies = append(copies, d)
 			continue
 		}
-		h.keys[name] = struct{}{}
+		keys[d.key] = struct{}{}
 		taken = append(taken, d)
 	}
 	return taken, copies
@@ -67,8 +65,12 @@ func (h *held) takeKeys(lane Lane, batch []*delivery) (taken, copies []*delivery
 func (h *held) dropKeys(lane Lane, batch []*delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	keys := h.keys[lane]
 	for _, d := range batch {
-		delete(h.keys, heldKey{lane, d.key})
+		delete(keys, d.key)
+	}
+	if len(keys) == 0 {
+		delete(h.keys, lane)
 	}
 }
 

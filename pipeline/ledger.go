@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
@@ -68,19 +69,26 @@ type write struct {
 }
 
 func (w *write) message() *nats.Msg {
-	header := make(nats.Header, 4)
-	header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.expect, 10))
+	msg := &nats.Msg{Header: make(nats.Header, 4)}
+	w.fill(msg)
+	return msg
+}
+
+// fill makes a message that was sent before into this write's.
+func (w *write) fill(msg *nats.Msg) {
+	clear(msg.Header)
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.expect, 10))
 	if w.guard != "" {
-		header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.guard)
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.guard)
 	}
 	if w.ttl != "" {
-		header.Set(jetstream.MsgTTLHeader, w.ttl)
+		msg.Header.Set(jetstream.MsgTTLHeader, w.ttl)
 	}
 	if w.id != "" {
-		header.Set(nats.MsgIdHdr, w.id)
+		msg.Header.Set(nats.MsgIdHdr, w.id)
 	}
-	maps.Copy(header, w.trace)
-	return &nats.Msg{Subject: w.subject, Header: header, Data: w.data}
+	maps.Copy(msg.Header, w.trace)
+	msg.Subject, msg.Data = w.subject, w.data
 }
 
 // changeClaim writes a claim in place of the revision it was read at; revision
@@ -236,30 +244,86 @@ func (l *ledger) commitSingly(ctx context.Context, at Point, writes []*write) {
 }
 
 // commitOnce gives the writes to be repeated: those the server could not judge
-// since another on the same subject was under way.
-func (l *ledger) commitOnce(ctx context.Context, at Point, writes []*write) (busy []*write) {
-	acks := make([]jetstream.PubAckFuture, len(writes))
+// since another on the same subject was under way, and those that found no
+// server. All answers come to one inbox, where jetstream.PublishMsgAsync has
+// a future and two channels for each: they were a fifth of a worker's work.
+func (l *ledger) commitOnce(ctx context.Context, at Point, writes []*write) (again []*write) {
+	nc := l.js.Conn()
+	lost := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer nc.RemoveStatusListener(lost)
+	inbox := nc.NewInbox() + "."
+	answers := make(chan *nats.Msg, len(writes))
+	sub, err := nc.ChanSubscribe(inbox+"*", answers)
+	if err != nil {
+		_ = l.failAll(writes, fmt.Errorf("write to the ledger: %w", err))
+		return nil
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // where the connection is gone, so is the subscription
+	left := 0
+	msg := &nats.Msg{Header: make(nats.Header, 4)}
 	for i, w := range writes {
 		l.reach.at(at, i, len(writes))
-		acks[i], w.err = l.js.PublishMsgAsync(w.message())
-	}
-	for i, w := range writes {
-		if acks[i] == nil {
+		w.fill(msg)
+		msg.Reply = inbox + strconv.Itoa(i)
+		if err := nc.PublishMsg(msg); err != nil {
+			w.err = fmt.Errorf("write to the ledger: %w", err)
 			continue
 		}
+		w.err = errUnanswered
+		left++
+	}
+	for ; left > 0; left-- {
 		select {
-		case ack := <-acks[i].Ok():
-			w.revision, w.err = ack.Sequence, nil
-		case err := <-acks[i].Err():
-			w.err = asConflict(err)
-			if isCode(err, codeWrongLastSequenceInDoubt) {
-				busy = append(busy, w)
+		case msg := <-answers:
+			i, err := strconv.Atoi(msg.Subject[len(inbox):])
+			if err != nil || i >= len(writes) || !writes[i].take(msg) {
+				continue
 			}
+			again = append(again, writes[i])
+		case <-lost:
+			return unanswered(writes, again, errors.New("the connection was lost before the answer"))
 		case <-ctx.Done():
-			w.err = fmt.Errorf("write to the ledger: %w", context.Cause(ctx))
+			return unanswered(writes, again, context.Cause(ctx))
 		}
 	}
-	return busy
+	return again
+}
+
+// errUnanswered stands in a write until its answer has come.
+var errUnanswered = errors.New("not answered")
+
+// unanswered gives the writes whose answer will not come any more the reason;
+// the others are to be repeated as they were.
+func unanswered(writes, again []*write, cause error) []*write {
+	for _, w := range writes {
+		if w.err == errUnanswered { //nolint:errorlint // it is never wrapped
+			w.err = fmt.Errorf("write to the ledger: %w", cause)
+		}
+	}
+	return again
+}
+
+// take takes the server's answer in, and reports whether the write is to be
+// repeated.
+func (w *write) take(msg *nats.Msg) (again bool) {
+	var ack struct {
+		Stream string              `json:"stream"`
+		Seq    uint64              `json:"seq"`
+		Error  *jetstream.APIError `json:"error"`
+	}
+	switch {
+	case len(msg.Data) == 0 && msg.Header.Get("Status") == "503":
+		w.err = fmt.Errorf("write to the ledger: %w", jetstream.ErrNoStreamResponse)
+		return true
+	case json.Unmarshal(msg.Data, &ack) != nil, ack.Error == nil && ack.Stream == "":
+		w.err = fmt.Errorf("write to the ledger: %w", jetstream.ErrInvalidJSAck)
+	case ack.Error != nil:
+		w.err = asConflict(ack.Error)
+		return ack.Error.ErrorCode == codeWrongLastSequenceInDoubt
+	default:
+		w.revision, w.err = ack.Seq, nil
+	}
+	return false
 }
 
 func asConflict(err error) error {

@@ -32,8 +32,8 @@ func (m member) field(in string) string {
 func (m member) isNull() bool { return string(m.value) == "null" }
 
 // readObject takes a JSON object apart without interpreting its values. It
-// refuses what encoding/json lets pass: a name that stands twice, where two
-// readers could see two requests.
+// refuses what encoding/json lets pass: a name that stands twice in an object,
+// at whatever depth, where two readers could see two requests.
 func readObject(raw []byte) ([]member, error) {
 	raw = bytes.TrimSpace(raw)
 	switch {
@@ -46,8 +46,7 @@ func readObject(raw []byte) ([]member, error) {
 	case isTooDeep(raw):
 		return nil, fmt.Errorf("it is nested more than %d levels deep; send flat data, or nested data as a string of JSON", maxDepth)
 	}
-	members := takeApart(raw)
-	return members, checkNames(members)
+	return takeApart(raw), nil
 }
 
 // object is readObject for a value of an object that was read.
@@ -55,7 +54,7 @@ func (m member) object() ([]member, error) {
 	if m.value[0] != '{' {
 		return nil, errors.New("it must be a JSON object")
 	}
-	return m.fields, checkNames(m.fields)
+	return m.fields, nil
 }
 
 // maxDepth bounds nesting: what is walked level by level must not cost the
@@ -82,17 +81,22 @@ func isTooDeep(text []byte) bool {
 	return deepest > maxDepth
 }
 
-// isJSON is json.Valid in a third of the time.
+// isJSON reports whether a text is one JSON value in which no object has a name
+// twice, at whatever depth.
 func isJSON(raw []byte) bool {
-	return jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return jsontext.Value(raw).IsValid(jsontext.AllowInvalidUTF8(true))
 }
 
-// describeJSON says why a text is not JSON.
+// describeJSON says what isJSON has against a text.
 func describeJSON(raw []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowInvalidUTF8(true))
+	_, err := dec.ReadValue()
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return fmt.Errorf("the member %q stands twice; send it once", clip(e.JSONPointer.LastToken(), 40))
+	}
 	var value json.RawMessage
-	err := dec.Decode(&value)
-	switch {
+	std := json.NewDecoder(bytes.NewReader(raw)) // its words are the ones that people know
+	switch err = std.Decode(&value); {
 	case err == nil:
 		return errors.New("something follows the JSON object; publish one object a message")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -101,50 +105,25 @@ func describeJSON(raw []byte) error {
 	return fmt.Errorf("it is not JSON: %w", err)
 }
 
-// manyMembers is from where on looking each name up beats comparing it with
-// all before it.
-const manyMembers = 16
-
-func checkNames(members []member) error {
-	twice := func(name string) error {
-		return fmt.Errorf("the member %q stands twice; send it once", clip(name, 40))
-	}
-	if len(members) > manyMembers {
-		seen := make(map[string]bool, len(members))
-		for _, m := range members {
-			if seen[m.name] {
-				return twice(m.name)
-			}
-			seen[m.name] = true
-		}
-		return nil
-	}
-	for i, m := range members {
-		if slices.ContainsFunc(members[:i], func(o member) bool { return o.name == m.name }) {
-			return twice(m.name)
-		}
-	}
-	return nil
-}
-
 // takeApart walks an object that is known to be valid JSON, to the innermost
 // object that is not in an array.
 func takeApart(object []byte) []member {
 	var room [32]member // members stand here until it is seen how many there are
-	members, _ := walkObject(object, 0, room[:0])
+	members, _ := walkObject(object, string(object), 0, room[:0])
 	return members
 }
 
 // walkObject takes the object that begins at i apart, and gives its end. Its
-// members are collected behind what room holds.
-func walkObject(text []byte, i int, room []member) (members []member, end int) {
+// members are collected behind what room holds; their names are parts of all,
+// which is the text once more.
+func walkObject(text []byte, all string, i int, room []member) (members []member, end int) {
 	first := len(room)
 	for i = skipBlanks(text, i+1); text[i] != '}'; {
 		end = skipString(text, i)
-		m := member{name: decodeString(text[i:end])}
+		m := member{name: decodeString(all[i:end])}
 		i = skipBlanks(text, skipBlanks(text, end)+1) // past the colon
 		if text[i] == '{' {
-			m.fields, end = walkObject(text, i, room)
+			m.fields, end = walkObject(text, all, i, room)
 		} else {
 			end = skipValue(text, i)
 		}
@@ -216,12 +195,12 @@ func skipString(text []byte, i int) int {
 }
 
 // decodeString gives the text of a valid JSON string.
-func decodeString(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+func decodeString(quoted string) string {
+	if strings.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
 	}
 	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
+	if err := json.Unmarshal([]byte(quoted), &s); err != nil {
 		panic(fmt.Sprintf("pipeline: valid JSON string does not decode: %v", err))
 	}
 	return s
@@ -247,21 +226,17 @@ func appendCanonical(dst []byte, value json.RawMessage) []byte {
 		if bytes.IndexByte(value, '\\') < 0 {
 			return append(dst, value...)
 		}
-		return appendCanonicalString(dst, decodeString(value))
+		return appendCanonicalString(dst, decodeString(string(value)))
 	}
 	return append(dst, value...)
 }
 
-// appendCanonicalObject sorts the members it is given. Of a name that stands
-// twice the last counts, as it does for most readers of JSON.
+// appendCanonicalObject sorts the members it is given.
 func appendCanonicalObject(dst []byte, members []member) []byte {
-	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
 	dst = append(dst, '{')
 	for i, m := range members {
-		if i+1 < len(members) && members[i+1].name == m.name {
-			continue
-		}
-		if dst[len(dst)-1] != '{' {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(appendCanonicalString(dst, m.name), ':')

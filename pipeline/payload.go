@@ -173,10 +173,9 @@ func addExtra(extra *map[string]json.RawMessage, m member) {
 // JSON, as appendCanonical writes it. A Reference equal to the key is left
 // out, since it is what a request without one gets; so is a null.
 func hashPayload(key string, members []member) string {
-	var room [manyMembers]member
-	kept := room[:0]
+	kept := make([]member, 0, len(members))
 	for _, m := range members {
-		if !m.isNull() && (m.name != "Reference" || m.value[0] != '"' || decodeString(m.value) != key) {
+		if !m.isNull() && (m.name != "Reference" || m.value[0] != '"' || decodeString(string(m.value)) != key) {
 			kept = append(kept, m)
 		}
 	}
@@ -192,7 +191,7 @@ func (m member) text(in string) (string, error) {
 	if m.value[0] != '"' {
 		return "", &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "it must be a string"}
 	}
-	return decodeString(m.value), nil
+	return decodeString(string(m.value)), nil
 }
 
 func (m member) oneOf(in string, allowed ...string) (string, error) {

@@ -63,6 +63,9 @@ func (f reach) at(p Point, index, of int) {
 
 // all tells of a place to which so many deliveries come together.
 func (f reach) all(p Point, of int) {
+	if f == nil {
+		return
+	}
 	for i := range of {
 		f.at(p, i, of)
 	}

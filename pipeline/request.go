@@ -53,7 +53,7 @@ type Request struct {
 const HeaderKey = "Waybill-Key"
 
 // DecodeRequest reads a request's body strictly: UTF-8, one JSON object, no
-// member that is not known, none twice. The error, an *InvalidError, names
+// member that is not known, none twice, at whatever depth. The error, an *InvalidError, names
 // the member. Whatever could be read is returned beside the error, so that a
 // broken request can still be answered under its key.
 func DecodeRequest(body []byte) (Request, error) {
@@ -221,7 +221,7 @@ func ValidateKey(key string) error {
 		return &InvalidError{Field: "key", Value: key, Mend: fmt.Sprintf("it has %d bytes, %d are allowed", len(key), maxKeyBytes)}
 	case !utf8.ValidString(key):
 		return &InvalidError{Field: "key", Value: key, Mend: "it is not UTF-8"}
-	case strings.TrimSpace(key) != key || strings.ContainsFunc(key, unicode.IsControl):
+	case !isPlain(key) && (strings.TrimSpace(key) != key || strings.ContainsFunc(key, unicode.IsControl)):
 		return &InvalidError{Field: "key", Value: key, Mend: "it has blanks at an end, or control characters, which a header cannot carry; trim it"}
 	case strings.HasPrefix(key, madeUpKeyPrefix):
 		return &InvalidError{Field: "key", Value: key, Mend: "keys that begin with " + madeUpKeyPrefix + " are reserved; choose another"}

@@ -14,6 +14,9 @@ import (
 	"waybill/orchestrator"
 )
 
+// lateLinger is how many lingers what is known to wait may be late.
+const lateLinger = 20
+
 // idlePull is how long one pull on a quiet lane waits for a request.
 const idlePull = 30 * time.Second
 
@@ -29,8 +32,10 @@ type runner struct {
 	consumer  jetstream.Consumer
 	batches   sync.WaitGroup
 	hopeless  atomic.Bool // there is no such folder, queue or process
-	// lastRequest is when the last request was pulled.
+	// What only the goroutine that pulls knows: when the last request came, and
+	// how many of the lane stood behind it.
 	lastRequest time.Time
+	behind      uint64
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -52,12 +57,15 @@ func (r *runner) run(ctx, work context.Context) {
 			}
 			continue
 		}
-		batch, err := r.pull(ctx, full)
-		if len(batch) > 0 {
-			r.lastRequest = time.Now()
-			r.begin(ctx, work, batch)
+		first, err := r.await(ctx, full)
+		begun := 0
+		if len(first) > 0 || full && err == nil {
+			begun, err = r.begin(ctx, work, first)
 		}
-		full = len(batch) == r.batchSize()
+		if begun > 0 {
+			r.lastRequest = time.Now()
+		}
+		full = begun == r.batchSize()
 		switch {
 		case err != nil:
 			r.reopen(ctx, err)
@@ -94,9 +102,11 @@ func (r *runner) retire(ctx context.Context) bool {
 	return true
 }
 
-// begin carries a batch out beside the next pull, as soon as the batches before
-// it have all got their calls under way but a few.
-func (r *runner) begin(ctx, work context.Context, batch []*delivery) {
+// begin carries a batch out beside the next: what is in hand, and what can be
+// gathered to it when its turn has come. That is as soon as the batches before
+// it, on whatever lane, have all got their calls under way but a few. It returns
+// how many requests it has taken on.
+func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error) {
 	r.held.add(batch)
 	if err := r.tenant.ahead.Acquire(ctx, 1); err != nil {
 		for _, d := range batch {
@@ -104,14 +114,21 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) {
 		}
 		r.settle(work, Lane{}, batch)
 		r.leave(batch)
-		return
+		return len(batch), nil
+	}
+	begun := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
+	more, err := r.gather(len(batch))
+	r.held.add(more)
+	if batch = append(batch, more...); len(batch) == 0 {
+		begun()
+		return 0, err
 	}
 	r.batches.Go(func() {
 		defer r.leave(batch)
-		begun := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
 		defer begun()
 		r.process(work, batch, begun)
 	})
+	return len(batch), err
 }
 
 func (r *runner) leave(batch []*delivery) {
@@ -157,42 +174,50 @@ func (r *runner) batchSize() int {
 	return r.cfg.BulkItems
 }
 
-// pull waits for a first request, then gathers what comes within the linger,
-// up to a bulk call's items or bytes. On a busy lane, where the last pull was
-// full, the wait for a first is left out; on a quiet one, that for more.
-func (r *runner) pull(ctx context.Context, busy bool) ([]*delivery, error) {
+// await waits for a request. On a busy lane, where the last batch was full,
+// there is no need to.
+func (r *runner) await(ctx context.Context, busy bool) ([]*delivery, error) {
+	if busy {
+		return nil, nil
+	}
+	if err := r.room.Acquire(ctx, 1); err != nil {
+		return nil, nil //nolint:nilerr // the worker is stopping
+	}
+	wait, cancel := context.WithTimeout(ctx, idlePull)
+	defer cancel()
+	first, err := r.fetch(1, jetstream.FetchContext(wait))
+	if len(first) == 0 {
+		r.room.Release(1)
+	}
+	return first, err
+}
+
+// gather pulls what fills a batch up to a bulk call's items or bytes. What is
+// known to stand behind the last request is worth a longer wait than what may
+// yet come: on a busy server it is late, and half a batch costs as many calls as
+// a whole one. Where requests come singly, further apart than the linger, it
+// would gather nothing and is left out.
+func (r *runner) gather(inHand int) ([]*delivery, error) {
+	n := r.batchSize() - inHand
+	single := inHand > 0 && r.behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger
+	if n == 0 || single || !r.room.TryAcquire(int64(n)) {
+		return nil, nil // what is in hand goes first
+	}
 	var batch []*delivery
-	if !busy {
-		if err := r.room.Acquire(ctx, 1); err != nil {
-			return nil, nil //nolint:nilerr // the worker is stopping
+	var err error
+	for lingered := false; len(batch) < n && err == nil && !lingered; {
+		most, wait := n-len(batch), r.cfg.Linger
+		if r.behind > 0 {
+			most, wait = int(min(uint64(most), r.behind)), lateLinger*wait //nolint:gosec // G115: both are counts
 		}
-		wait, cancel := context.WithTimeout(ctx, idlePull)
-		first, err := r.fetch(1, jetstream.FetchContext(wait))
-		cancel()
-		if len(first) == 0 {
-			r.room.Release(1)
-			return nil, err
-		}
-		batch = first
-		if first[0].behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger {
-			return batch, nil // requests come singly, and the wait would gather none
-		}
+		lingered = r.behind == 0
+		var more []*delivery
+		more, err = r.fetch(most, jetstream.FetchMaxWait(wait), jetstream.FetchMaxBytes(r.cfg.BulkBytes))
+		batch = append(batch, more...)
+		lingered = lingered || len(more) < most
 	}
-	want := r.batchSize() - len(batch)
-	if want == 0 {
-		return batch, nil
-	}
-	if !r.room.TryAcquire(int64(want)) {
-		if len(batch) > 0 {
-			return batch, nil // what is in hand goes first
-		}
-		if err := r.room.Acquire(ctx, int64(want)); err != nil {
-			return nil, nil //nolint:nilerr // the worker is stopping
-		}
-	}
-	more, err := r.fetch(want, jetstream.FetchMaxWait(r.cfg.Linger), jetstream.FetchMaxBytes(r.cfg.BulkBytes))
-	r.room.Release(int64(want - len(more)))
-	return append(batch, more...), err
+	r.room.Release(int64(n - len(batch)))
+	return batch, err
 }
 
 // fetch is one pull request.
@@ -209,6 +234,7 @@ func (r *runner) fetch(n int, opts ...jetstream.FetchOpt) ([]*delivery, error) {
 			continue
 		}
 		batch = append(batch, d)
+		r.behind = d.behind
 	}
 	if err := messages.Error(); err != nil && !isQuiet(err) {
 		return batch, fmt.Errorf("pull %d requests: %w", n, err)

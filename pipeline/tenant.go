@@ -88,7 +88,7 @@ const (
 	// batchesAhead are enough for the next calls to be ready when slots come
 	// free, and few enough that what they hold is called before its claims grow
 	// old.
-	batchesAhead = 2
+	batchesAhead = 3
 
 	unclearInARow = 3
 
