@@ -41,11 +41,11 @@ type ledger struct {
 	js       jetstream.JetStream
 	topology Topology
 	clock    *serverClock
-	// atomic is whether batches are the faster way to write, as the probe saw
-	// it: they are where every write is synced to disk.
-	atomic bool
-	open   chan struct{} // one token for each open batch
-	reach  reach
+	// batchFrom is from how many writes on an atomic batch is the faster way, as
+	// the probe saw it; 0 is never. It is where every write is synced to disk.
+	batchFrom int
+	open      chan struct{} // one token for each open batch
+	reach     reach
 }
 
 func newLedger(js jetstream.JetStream, t Topology, clock *serverClock) *ledger {
@@ -137,7 +137,7 @@ func (l *ledger) putOutcome(lane Lane, o Outcome, c claim, trace nats.Header) (*
 func (l *ledger) commit(ctx context.Context, at Point, writes []*write) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
 	defer cancel()
-	if !l.atomic || len(writes) == 1 {
+	if l.batchFrom == 0 || len(writes) < l.batchFrom {
 		l.commitSingly(ctx, at, writes)
 		return
 	}

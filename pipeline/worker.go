@@ -196,7 +196,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		wg.Go(func() { w.followToTheEnd(ctx, background, t) })
 		wg.Go(func() { w.sweepTenant(ctx, background, t) })
 	}
-	w.log.Info("worker ready", "requests", w.cfg.Topology.RequestsStream(), "atomic_batches", w.ledger.atomic)
+	w.log.Info("worker ready", "requests", w.cfg.Topology.RequestsStream(), "atomic_batches", w.ledger.batchFrom > 0)
 	w.stats.ready.Store(true)
 
 	w.serveLanes(ctx, work)
