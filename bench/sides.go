@@ -66,16 +66,21 @@ func (r *run) roleArguments() []string {
 
 // startWaybill starts the worker as anybody does, with a configuration file.
 func (r *run) startWaybill(ctx context.Context, name string) (*process, error) {
-	config := fmt.Sprintf(`limits:
-  bulkItems: %d
-%stenants:
+	limits := r.w.workerLimits()
+	if r.w.kind == kindItems {
+		limits += fmt.Sprintf("  bulkItems: %d\n", r.w.bulk)
+	}
+	if limits != "" {
+		limits = "limits:\n" + limits
+	}
+	config := fmt.Sprintf(`%stenants:
   - name: %s
     url: %s
     clientId: bench
     folder: {path: %s}
     maxInFlight: %d
     listReadsPerMinute: 6000
-`, max(r.w.bulk, 2), r.w.workerLimits(), tenantName, r.api.base(), folderName, r.w.inFlight)
+`, limits, tenantName, r.api.base(), folderName, r.w.inFlight)
 	path := filepath.Join(r.dir, "waybill.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("write the worker's configuration: %w", err)

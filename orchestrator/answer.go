@@ -80,6 +80,9 @@ func (a answer) decode(into answerBody) error {
 // mediaType is the content type without its parameters, lower case.
 func (a answer) mediaType() string {
 	value := a.header.Get("Content-Type")
+	if media, _, _ := strings.Cut(value, ";"); media == "application/json" {
+		return media // as in nearly all answers, whatever its parameters
+	}
 	media, _, err := mime.ParseMediaType(value)
 	if err != nil {
 		media, _, _ = strings.Cut(strings.ToLower(value), ";")

@@ -18,7 +18,7 @@ import (
 // Client calls one tenant's Orchestrator. It is safe for concurrent use and
 // meant to be kept: it holds the token, the connections and what was looked up.
 type Client struct {
-	base      string
+	base      *url.URL
 	tenant    string
 	userAgent string
 	timeout   time.Duration
@@ -49,7 +49,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("orchestrator configuration: %w", err)
 	}
 	return &Client{
-		base:      base.String(),
+		base:      base,
 		tenant:    cfg.Tenant,
 		userAgent: cfg.UserAgent,
 		timeout:   cfg.Timeout,
@@ -222,14 +222,17 @@ func (a answer) check(cl call) *Error {
 }
 
 func (c *Client) request(ctx context.Context, cl call, folderID int64, token string) (*http.Request, error) {
-	address := c.base + cl.path
-	if cl.query != "" {
-		address += "?" + cl.query
-	}
-	req, err := http.NewRequestWithContext(ctx, cl.method, address, nil)
+	// The base was parsed once: parsing it again for each call took as long as
+	// the rest of making the request.
+	address := *c.base
+	address.RawPath = address.EscapedPath() + cl.path // as it is written, with parentheses
+	address.Path += cl.path
+	address.RawQuery = cl.query
+	req, err := http.NewRequestWithContext(ctx, cl.method, "", nil)
 	if err != nil {
-		return nil, errors.New("the address of the call is not valid")
+		return nil, errors.New("the method of the call is not valid")
 	}
+	req.URL, req.Host = &address, address.Host
 	if cl.body != nil {
 		// No GetBody: the transport must not send a write again by itself, which
 		// it would do after a protocol error of HTTP/2 too.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"waybill/orchestrator"
 )
 
@@ -261,20 +263,30 @@ func (m member) specificContent(in string) (json.RawMessage, error) {
 // inputArguments gives the string of JSON that UiPath wants, from an object or
 // from that string.
 func (m member) inputArguments(in string) (string, error) {
-	text, err := m.text(in)
-	if m.value[0] != '"' {
-		var compact bytes.Buffer
-		err = json.Compact(&compact, m.value)
-		text = compact.String()
+	invalid := func(value, mend string) error {
+		return &InvalidError{Field: m.field(in), Value: value, Mend: mend}
 	}
-	if err != nil {
-		return "", &InvalidError{Field: m.field(in), Mend: err.Error()}
+	const mend = "it must be a JSON object of the process's arguments, or a string that holds one: "
+	var text string
+	switch m.value[0] {
+	case '{':
+		compact := jsontext.Value(bytes.Clone(m.value))
+		if err := compact.Compact(); err != nil {
+			return "", invalid("", err.Error())
+		}
+		text = string(compact)
+	case '"':
+		text = decodeString(string(m.value))
+		if _, err := readObject([]byte(text)); err != nil {
+			return "", invalid(text, mend+err.Error())
+		}
+	default:
+		return "", invalid(string(m.value), mend+"it is neither")
 	}
-	if _, err := readObject([]byte(text)); err != nil {
-		return "", &InvalidError{Field: m.field(in), Value: text, Mend: "it must be a JSON object of the process's arguments, or a string that holds one: " + err.Error()}
-	}
-	if n := utf16Len(text); n > maxInputArguments {
-		return "", &InvalidError{Field: m.field(in), Mend: fmt.Sprintf("it has %d characters, Orchestrator takes %d; send the data by queue item or storage bucket", n, maxInputArguments)}
+	if len(text) > maxInputArguments { // no text has more characters than bytes
+		if n := utf16Len(text); n > maxInputArguments {
+			return "", invalid("", fmt.Sprintf("it has %d characters, Orchestrator takes %d; send the data by queue item or storage bucket", n, maxInputArguments))
+		}
 	}
 	return text, nil
 }
