@@ -181,7 +181,7 @@ func (r *runner) await(ctx context.Context, busy bool) ([]*delivery, error) {
 		return nil, nil
 	}
 	if err := r.room.Acquire(ctx, 1); err != nil {
-		return nil, nil //nolint:nilerr // the worker is stopping
+		return nil, nil
 	}
 	wait, cancel := context.WithTimeout(ctx, idlePull)
 	defer cancel()

@@ -177,13 +177,12 @@ func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *s
 	return cfg
 }
 
-// collectRarely has garbage collected when three times as much is in use as was
+// collectRarely has garbage collected when four times as much is in use as was
 // after the last time, not twice: a busy worker spends a fifth of its time on it
-// otherwise, and the little that it holds stays little. Whoever sets GOGC knows
-// better.
+// otherwise, and holds little. Whoever sets GOGC knows better.
 func collectRarely() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(300)
 	}
 }
 
