@@ -103,9 +103,9 @@ in the ledger, and worker processes, and prints a table for each.`,
 func (b *bench) printGrowth(ctx context.Context, out io.Writer, t growthTable, scale float64) error {
 	fmt.Fprintln(out, markdownRow([]string{
 		t.quantity, "requests/s", "worker CPU s per 100,000", "worker peak MiB", "worker ready after s",
-		"server MiB", "server restart s", "server MiB after",
+		"ledger on disk MiB", "server MiB", "server restart s", "server MiB after",
 	}))
-	fmt.Fprintln(out, markdownRule(8))
+	fmt.Fprintln(out, markdownRule(9))
 	for _, n := range t.values {
 		w := t.workload(n).withDefaults().scaled(scale)
 		w.ledger = int(float64(w.ledger) * scale)
@@ -123,7 +123,7 @@ func (b *bench) printGrowth(ctx context.Context, out io.Writer, t growthTable, s
 		}
 		fmt.Fprintln(out, markdownRow([]string{
 			thousands(float64(t.value(w))), thousands(r.Rate), fmt.Sprintf("%.2f", r.cpuPer(100_000)), fmt.Sprintf("%.0f", r.PeakMiB),
-			fmt.Sprintf("%.2f", r.Ready), fmt.Sprintf("%.0f", r.ServerMiB), restart, restarted,
+			fmt.Sprintf("%.2f", r.Ready), fmt.Sprintf("%.0f", r.StoreMiB), fmt.Sprintf("%.0f", r.ServerMiB), restart, restarted,
 		}))
 	}
 	fmt.Fprintln(out)

@@ -208,6 +208,12 @@ func (r *run) conclude(ctx context.Context, res *result) error {
 	if !check.afterMark.IsZero() {
 		res.Recovery = check.afterMark.Sub(r.restarted).Seconds()
 	}
+	stream, _ := outcomesOf(r.side)
+	stored, err := r.js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("measure the store: %w", err)
+	}
+	res.StoreMiB = float64(stored.CachedInfo().State.Bytes) / (1 << 20)
 	return r.account(ctx, res)
 }
 

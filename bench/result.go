@@ -18,6 +18,10 @@ type result struct {
 	PeakMiB   float64 `json:"workerPeakMiB"`    // of the largest worker process
 	ServerMiB float64 `json:"serverMiB"`        // resident when the run was over
 
+	// StoreMiB is what the outcomes' stream takes on disk; of waybill, the whole
+	// ledger.
+	StoreMiB float64 `json:"storeMiB"`
+
 	Calls   uint64  `json:"apiCalls"`
 	Verdict verdict `json:"verdict"`
 

@@ -108,12 +108,12 @@ func (r *runner) retire(ctx context.Context) bool {
 // how many requests it has taken on.
 func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error) {
 	r.held.add(batch)
-	if err := r.tenant.ahead.Acquire(ctx, 1); err != nil {
-		for _, d := range batch {
-			d.later(time.Second)
-		}
-		r.settle(work, Lane{}, batch)
-		r.leave(batch)
+	t, err := r.target(work) // not with the turn in hand: Orchestrator may be long about it
+	if err == nil {
+		err = r.tenant.ahead.Acquire(ctx, 1)
+	}
+	if err != nil {
+		r.putOff(ctx, work, t, batch, err)
 		return len(batch), nil
 	}
 	begun := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
@@ -126,9 +126,36 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error
 	r.batches.Go(func() {
 		defer r.leave(batch)
 		defer begun()
-		r.process(work, batch, begun)
+		r.process(work, t, batch, begun)
 	})
 	return len(batch), err
+}
+
+// target is what the lane is in Orchestrator. The first time the tenant has to
+// be asked, in a slot of its own: many lanes may begin at once.
+func (r *runner) target(ctx context.Context) (target, error) {
+	if r.isBound() {
+		return r.resolve(ctx)
+	}
+	if err := r.tenant.slots.acquire(ctx); err != nil {
+		return target{lane: r.published}, err
+	}
+	defer r.tenant.slots.release()
+	return r.resolve(ctx)
+}
+
+// putOff has a batch delivered again that could not be begun.
+func (r *runner) putOff(ctx, work context.Context, t target, batch []*delivery, cause error) {
+	wait := time.Second
+	if ctx.Err() == nil { // else the worker is stopping
+		wait = max(wait, r.pauseLane(cause))
+		r.tenant.observe(work, orchestrator.Reads, cause)
+	}
+	for _, d := range batch {
+		d.later(wait)
+	}
+	r.settle(work, t.lane, batch)
+	r.leave(batch)
 }
 
 func (r *runner) leave(batch []*delivery) {
@@ -265,20 +292,10 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 
 // process carries a batch out. begun is told as soon as all calls that are made
 // for it are under way.
-func (r *runner) process(ctx context.Context, batch []*delivery, begun func()) {
+func (r *runner) process(ctx context.Context, t target, batch []*delivery, begun func()) {
 	r.reach.all(PointPulled, len(batch))
 	for _, d := range batch {
 		d.read(r.published, r.fault)
-	}
-	t, err := r.resolve(ctx)
-	if err != nil {
-		wait := r.pauseLane(err)
-		r.tenant.observe(ctx, orchestrator.Reads, err)
-		for _, d := range batch {
-			d.later(max(wait, time.Second))
-		}
-		r.settle(ctx, t.lane, batch)
-		return
 	}
 	r.hopeless.Store(t.fault != nil)
 	mine, copies := r.held.takeKeys(t.lane, batch)
@@ -310,6 +327,7 @@ func (r *runner) decide(ctx context.Context, t target, batch []*delivery, begun 
 	}
 	doubtful, rest := split(batch, func(d *delivery) bool { return d.doubtful })
 	if len(doubtful) > 0 {
+		begun() // the look-up may wait long for its turn, and must hold up nothing that is new
 		rest = append(rest, r.resolveDoubt(ctx, t, doubtful)...)
 	}
 	callable, not := split(rest, func(d *delivery) bool { return d.callable(now) })

@@ -76,6 +76,13 @@ func (r *runner) bindMissing(ctx context.Context, t *target, missing *orchestrat
 	return nil
 }
 
+// isBound reports whether it is known what the lane is, and has been.
+func (r *runner) isBound() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bound != nil
+}
+
 // bind holds the lane to what it meant when it was first served. A path that
 // now leads to another folder is for an operator to judge: keys of the old
 // folder say nothing of the new one.
