@@ -34,8 +34,8 @@ type checker struct {
 	foreign  int
 	// first is the earliest delivery, last the latest outcome stored.
 	first, last time.Time
-	// mark is a moment, and afterMark when the first outcome was stored after
-	// it.
+	// mark is a moment, and afterMark when the first outcome was stored of
+	// a request that was delivered after it.
 	mark, afterMark time.Time
 }
 
@@ -78,7 +78,7 @@ func (c *checker) addOutcome(data []byte, stored time.Time) error {
 	if stored.After(c.last) {
 		c.last = stored
 	}
-	if !c.mark.IsZero() && stored.After(c.mark) && (c.afterMark.IsZero() || stored.Before(c.afterMark)) {
+	if !c.mark.IsZero() && o.FirstDeliveredAt.After(c.mark) && (c.afterMark.IsZero() || stored.Before(c.afterMark)) {
 		c.afterMark = stored
 	}
 	return nil

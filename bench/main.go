@@ -20,7 +20,7 @@
 // (firstDeliveredAt) to the largest time stamp that JetStream has given to an
 // outcome; so starting up and shutting down are not in it, and all sides are
 // measured alike. The CPU time of a side is the process's, from the kernel,
-// starting up included. Every run is checked: each key must have one final
+// starting up included. Every run is checked: each key must have its final
 // outcome, and the stub must have seen each Reference, and each
 // BatchExecutionKey, once.
 //

@@ -137,14 +137,16 @@ func (r *run) carryOut(ctx context.Context, res *result) error {
 // to disturb nothing.
 const checkEvery = 50 * time.Millisecond
 
-// effectsTimeout is how long all effects may take, before they are counted as
-// they are.
-const effectsTimeout = 4 * time.Minute
+// effectsTimeout is how long so many effects may take, before they are counted
+// as they are: at 1,000 a second something is wrong.
+func effectsTimeout(want int) time.Duration {
+	return 4*time.Minute + time.Duration(want)*time.Millisecond
+}
 
 // awaitEffects waits until so many References have had their effect. That
 // some never have it is for the verdict to say.
 func (r *run) awaitEffects(ctx context.Context, want int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, effectsTimeout, errTooLong)
+	ctx, cancel := context.WithTimeoutCause(ctx, effectsTimeout(want), errTooLong)
 	defer cancel()
 	err := poll(ctx, checkEvery, func() (bool, error) {
 		counts, err := r.api.counts(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -37,6 +38,9 @@ func newSideCommand(name string, run func(context.Context, sideFlags) error) *co
 		Use:  name,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(300) // as waybill's worker has it
+			}
 			return profiled(profile, func() error { return run(cmd.Context(), flags) })
 		},
 	}

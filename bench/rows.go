@@ -90,7 +90,7 @@ func newTable(all results, judged bool) table {
 		}
 	}
 	if some := all.of("faults", sideWaybill); len(some) > 0 {
-		row := faultsRow(some)
+		row := faultsRow(some, judged)
 		t.rows = append(t.rows, row)
 		if row[len(row)-1] == missed {
 			t.misses = append(t.misses, faultsWork)
@@ -175,7 +175,7 @@ const (
 	faultsWork  = "20,000 items, bulk 50, 2 % faults, one kill -9"
 )
 
-func faultsRow(some results) []string {
+func faultsRow(some results, judged bool) []string {
 	var sum verdict
 	for _, r := range some {
 		sum.Duplicates += r.Verdict.Duplicates
@@ -184,8 +184,11 @@ func faultsRow(some results) []string {
 		sum.Foreign += r.Verdict.Foreign
 	}
 	recovery := median(some.values(func(r result) float64 { return r.Recovery }))
-	met := metWants
-	if !sum.good() || recovery > maxRecovery {
+	met := metMust
+	switch {
+	case !judged:
+		met = none
+	case !sum.good(), !(recovery > 0 && recovery <= maxRecovery): // also where there is none
 		met = missed
 	}
 	told := fmt.Sprintf("%s; %.1f s in all, %.1f s from restart to outcome", sum,

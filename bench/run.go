@@ -38,6 +38,9 @@ func newRunCommand(log *slog.Logger) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if s == sideWaybill && (least || profile != "") || s == sideWatermill && least {
+				return fmt.Errorf("side %s: --least is the bare loop's, --cpuprofile its and watermill's; use --under for waybill", s)
+			}
 			w = w.scaled(scale)
 			if body > 0 {
 				w.body = body

@@ -39,7 +39,7 @@ or where a request of waybill's has come to nothing or to more than one effect.`
 	}
 	flags.programs.addFlags(cmd.Flags())
 	fs := cmd.Flags()
-	fs.IntVar(&flags.rounds, "rounds", 3, "rounds of each workload (those that take long have one)")
+	fs.IntVar(&flags.rounds, "rounds", 3, "rounds of each workload (those that take long have one or two)")
 	fs.Float64Var(&flags.scale, "scale", 1, "scales the numbers of requests; targets are judged at 1 alone")
 	fs.StringSliceVar(&flags.only, "only", nil, "workloads, by name")
 	fs.StringVarP(&flags.output, "output", "o", "", "file for the table, in place of the standard output")

@@ -86,8 +86,20 @@ func TestBrokenPromiseFails(t *testing.T) {
 	if err := all[1:].broken(); err != nil {
 		t.Errorf("the bare loop has promised nothing: %v", err)
 	}
-	if row := faultsRow(all[:1]); row[len(row)-1] != missed {
-		t.Errorf("a duplicate is no miss: %v", row)
+	for name, test := range map[string]struct {
+		some   results
+		judged bool
+		want   string
+	}{
+		"a duplicate":             {all[:1], true, missed},
+		"no outcome afterwards":   {results{{}}, true, missed},
+		"a restart that was slow": {results{{Recovery: maxRecovery + 0.1}}, true, missed},
+		"all well":                {results{{Recovery: 0.2}}, true, metMust},
+		"at another scale":        {all[:1], false, none},
+	} {
+		if row := faultsRow(test.some, test.judged); row[len(row)-1] != test.want {
+			t.Errorf("%s is judged %q, want %q", name, row[len(row)-1], test.want)
+		}
 	}
 }
 

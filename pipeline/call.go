@@ -17,10 +17,15 @@ import (
 
 // call asks Orchestrator for what a batch wants, inside the time its claims
 // leave, and finds each delivery's verdict by the answer. Each call waits for a
-// slot of the tenant's; begun is told when none waits any more.
-func (r *runner) call(ctx context.Context, t target, batch []*delivery, begun func()) {
+// slot of the tenant's. The turn is passed on when none waits any more, or when
+// as many have had one as there are: a batch of many calls must not keep
+// everybody else from theirs.
+func (r *runner) call(ctx context.Context, t target, batch []*delivery, pass func()) {
 	var calls sync.WaitGroup
-	for _, part := range r.parts(t, batch) {
+	for i, part := range r.parts(batch) {
+		if i == r.tenant.MaxInFlight {
+			pass()
+		}
 		if err := r.tenant.slots.acquire(ctx); err != nil { // the drain time is over
 			for _, d := range part {
 				d.released(time.Second)
@@ -32,17 +37,17 @@ func (r *runner) call(ctx context.Context, t target, batch []*delivery, begun fu
 			r.callPart(ctx, t, part)
 		})
 	}
-	begun()
+	pass()
 	calls.Wait()
 }
 
 // parts splits a batch into what one call asks for.
-func (r *runner) parts(t target, batch []*delivery) [][]*delivery {
+func (r *runner) parts(batch []*delivery) [][]*delivery {
 	// The outcome of a single call carries the item's id, by which it can be
 	// followed; a bulk call gives none. And what has got no clear answer twice
 	// is asked for alone, lest one of them fails all the others.
 	single, bulk := split(batch, func(d *delivery) bool {
-		return t.lane.Kind == KindJob || d.request.Until == UntilCompleted || d.claim.Attempts > 2 || r.wantsIDs(t)
+		return r.callsSingly() || d.request.Until == UntilCompleted || d.claim.Attempts > 2
 	})
 	parts := byBytes(bulk, r.cfg.BulkBytes)
 	for i := range single {
@@ -62,8 +67,12 @@ func (r *runner) callPart(ctx context.Context, t target, part []*delivery) {
 	}
 }
 
-func (r *runner) wantsIDs(t target) bool {
-	return slices.Contains(r.tenant.ItemIDs, "*") || slices.Contains(r.tenant.ItemIDs, t.lane.Name)
+// callsSingly reports whether each request of the lane has a call of its own:
+// jobs, and items whose ids are wanted.
+func (r *runner) callsSingly() bool {
+	return r.published.Kind == KindJob || slices.ContainsFunc(r.tenant.ItemIDs, func(queue string) bool {
+		return queue == "*" || strings.EqualFold(queue, r.published.Name)
+	})
 }
 
 // addAlone adds each item with a call of its own, as many side by side as the

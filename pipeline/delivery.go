@@ -97,6 +97,12 @@ func (d *delivery) callable(now time.Time) bool {
 	return d.fault == nil && !d.expired(now)
 }
 
+// inDoubt reports whether Orchestrator has to be asked first. What may have been
+// done decides also where it is not to be called, not the validator or the clock.
+func (d *delivery) inDoubt(now time.Time) bool {
+	return d.doubtful || !d.callable(now) && d.claim.EverCalled
+}
+
 // nextClaim is the claim to be written next: the first of the key, or one in
 // place of what stands there. It is written ahead of a call and counts it.
 func (d *delivery) nextClaim(worker string, hold time.Duration, now time.Time) claim {

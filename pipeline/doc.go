@@ -93,6 +93,15 @@
 // Settling goes in an order that loses nothing wherever it is cut short: dead
 // letters, then outcomes, then acks.
 //
+// # What waits for what
+//
+// A lane's worker waits for a first request, and for a turn: a tenant has a few
+// for all its lanes. With the turn in hand it fills the batch up and claims it.
+// Each call then waits for a slot, of which a tenant has as many as calls may be
+// in flight; when the last has got one, the turn is passed on, so that the next
+// batch is claimed while this one is called. Nothing waits for a turn with a
+// slot in hand, and no look-up in Orchestrator is waited for with a turn.
+//
 // # Where to find it
 //
 //	lane.go request.go payload.go object.go outcome.go

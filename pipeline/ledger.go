@@ -41,8 +41,8 @@ type ledger struct {
 	js       jetstream.JetStream
 	topology Topology
 	clock    *serverClock
-	// batchFrom is from how many writes on an atomic batch is the faster way, as
-	// the probe saw it; 0 is never. It is where every write is synced to disk.
+	// batchFrom is from how many writes on they travel as an atomic batch; 0 is
+	// never. The probe says whether: it is faster where every write is synced.
 	batchFrom int
 	open      chan struct{} // one token for each open batch
 	reach     reach
@@ -229,15 +229,26 @@ func (l *ledger) dropConflicts(ctx context.Context, writes []*write) ([]*write, 
 	return rest, nil
 }
 
+// leaderPause is how long to wait where no server answers for the stream, as
+// while it elects another leader.
+const leaderPause = 250 * time.Millisecond
+
 // commitSingly pipelines the writes, each with its own answer.
 func (l *ledger) commitSingly(ctx context.Context, at Point, writes []*write) {
-	for attempt := range 5 {
-		busy := l.commitOnce(ctx, at, writes)
-		if len(busy) == 0 || attempt == 4 {
+	for busy := 0; ; {
+		writes = l.commitOnce(ctx, at, writes)
+		pause := 5 * time.Millisecond << busy
+		switch {
+		case len(writes) == 0:
 			return
+		case errors.Is(writes[0].err, jetstream.ErrNoStreamResponse):
+			pause = leaderPause // for as long as the context lasts
+		case busy == 4:
+			return
+		default:
+			busy++
 		}
-		writes = busy
-		if err := sleep(ctx, 5*time.Millisecond<<attempt); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return
 		}
 	}

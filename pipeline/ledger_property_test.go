@@ -461,3 +461,24 @@ func (m *ledgerModel) compareState(key string, got keyState) error {
 	}
 	return nil
 }
+
+// A stream without a leader is waited for: what was about to be written is.
+func TestWritesWaitForALeader(t *testing.T) {
+	t.Parallel()
+	withLedger(t, func(t *testing.T, l *ledger) {
+		if err := l.js.DeleteStream(t.Context(), l.topology.LedgerStream()); err != nil {
+			t.Fatal(err)
+		}
+		back := make(chan error, 1)
+		go func() {
+			time.Sleep(2 * time.Second)
+			_, err := l.js.CreateStream(t.Context(), l.topology.ledgerConfig())
+			back <- err
+		}()
+		w := l.changeClaim(typicalLane, typicalKey, claim{Version: claimVersion, State: claimHeld, Nonce: nuid.Next()})
+		l.commit(t.Context(), PointClaiming, []*write{w})
+		if err := errors.Join(<-back, w.err); err != nil || w.revision == 0 {
+			t.Errorf("stored as %d: %v", w.revision, err)
+		}
+	})
+}

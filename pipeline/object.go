@@ -35,7 +35,7 @@ func (m member) isNull() bool { return string(m.value) == "null" }
 // refuses what encoding/json lets pass: a name that stands twice in an object,
 // at whatever depth, where two readers could see two requests.
 func readObject(raw []byte) ([]member, error) {
-	raw = bytes.TrimSpace(raw)
+	raw = bytes.Trim(raw, " \t\r\n")
 	switch {
 	case len(raw) == 0:
 		return nil, errors.New("it is empty; publish a JSON object")

@@ -53,9 +53,9 @@ type Request struct {
 const HeaderKey = "Waybill-Key"
 
 // DecodeRequest reads a request's body strictly: UTF-8, one JSON object, no
-// member that is not known, none twice, at whatever depth. The error, an *InvalidError, names
-// the member. Whatever could be read is returned beside the error, so that a
-// broken request can still be answered under its key.
+// member that is not known, none twice, at whatever depth. The error, an
+// *InvalidError, names the member. Whatever could be read is returned beside the
+// error, so that a broken request can still be answered under its key.
 func DecodeRequest(body []byte) (Request, error) {
 	r, _, err := decodeRequest(body)
 	return r, err

@@ -20,6 +20,7 @@ func TestRequestIsRefused(t *testing.T) {
 		want []string // all of them in the error
 	}{
 		{"not JSON", plainItems, `{"key":`, []string{"body", "ends too early"}},
+		{"blanks that are none in JSON", plainItems, "\u00a0" + `{"key":"k"}`, []string{"body", "not JSON"}},
 		{"empty", plainItems, ``, []string{"body", "empty"}},
 		{"not an object", plainItems, `["a"]`, []string{"body", "must be a JSON object"}},
 		{"two objects", plainItems, `{"key":"a","item":{}} {}`, []string{"one object a message"}},

@@ -14,7 +14,8 @@ import (
 	"waybill/orchestrator"
 )
 
-// lateLinger is how many lingers what is known to wait may be late.
+// lateLinger is how many lingers a batch is filled up for with what is known to
+// wait.
 const lateLinger = 20
 
 // idlePull is how long one pull on a quiet lane waits for a request.
@@ -58,14 +59,14 @@ func (r *runner) run(ctx, work context.Context) {
 			continue
 		}
 		first, err := r.await(ctx, full)
-		begun := 0
+		n := 0
 		if len(first) > 0 || full && err == nil {
-			begun, err = r.begin(ctx, work, first)
+			n, err = r.begin(ctx, work, first)
 		}
-		if begun > 0 {
+		if n > 0 {
 			r.lastRequest = time.Now()
 		}
-		full = begun == r.batchSize()
+		full = n == r.batchSize()
 		switch {
 		case err != nil:
 			r.reopen(ctx, err)
@@ -103,9 +104,9 @@ func (r *runner) retire(ctx context.Context) bool {
 }
 
 // begin carries a batch out beside the next: what is in hand, and what can be
-// gathered to it when its turn has come. That is as soon as the batches before
-// it, on whatever lane, have all got their calls under way but a few. It returns
-// how many requests it has taken on.
+// gathered to it when its turn has come. A tenant has a few turns for all its
+// lanes; a batch passes its own on when its calls are under way. It returns how
+// many requests were taken on.
 func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error) {
 	r.held.add(batch)
 	t, err := r.target(work) // not with the turn in hand: Orchestrator may be long about it
@@ -116,17 +117,17 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error
 		r.putOff(ctx, work, t, batch, err)
 		return len(batch), nil
 	}
-	begun := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
+	pass := sync.OnceFunc(func() { r.tenant.ahead.Release(1) })
 	more, err := r.gather(len(batch))
 	r.held.add(more)
 	if batch = append(batch, more...); len(batch) == 0 {
-		begun()
+		pass()
 		return 0, err
 	}
 	r.batches.Go(func() {
 		defer r.leave(batch)
-		defer begun()
-		r.process(work, t, batch, begun)
+		defer pass()
+		r.process(work, t, batch, pass)
 	})
 	return len(batch), err
 }
@@ -134,7 +135,7 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error
 // target is what the lane is in Orchestrator. The first time the tenant has to
 // be asked, in a slot of its own: many lanes may begin at once.
 func (r *runner) target(ctx context.Context) (target, error) {
-	if r.isBound() {
+	if r.fault != nil || r.isBound() {
 		return r.resolve(ctx)
 	}
 	if err := r.tenant.slots.acquire(ctx); err != nil {
@@ -193,9 +194,9 @@ func (r *runner) resume() {
 }
 
 // batchSize is what one pull asks for: a bulk call's worth of items, or as
-// many jobs as may be called side by side.
+// many requests as may be called side by side.
 func (r *runner) batchSize() int {
-	if r.published.Kind == KindJob {
+	if r.callsSingly() {
 		return min(r.cfg.BulkItems, r.tenant.MaxInFlight)
 	}
 	return r.cfg.BulkItems
@@ -226,18 +227,21 @@ func (r *runner) await(ctx context.Context, busy bool) ([]*delivery, error) {
 // would gather nothing and is left out.
 func (r *runner) gather(inHand int) ([]*delivery, error) {
 	n := r.batchSize() - inHand
-	single := inHand > 0 && r.behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger
-	if n == 0 || single || !r.room.TryAcquire(int64(n)) {
-		return nil, nil // what is in hand goes first
+	if inHand > 0 && r.behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger {
+		return nil, nil
+	}
+	for n > 0 && !r.room.TryAcquire(int64(n)) {
+		n /= 2 // lanes that wait for a first request have room in hand too
 	}
 	var batch []*delivery
 	var err error
+	end := time.Now().Add(lateLinger * r.cfg.Linger)
 	for lingered := false; len(batch) < n && err == nil && !lingered; {
 		most, wait := n-len(batch), r.cfg.Linger
 		if r.behind > 0 {
-			most, wait = int(min(uint64(most), r.behind)), lateLinger*wait //nolint:gosec // G115: both are counts
+			most, wait = int(min(uint64(most), r.behind)), max(wait, time.Until(end)) //nolint:gosec // G115: both are counts
 		}
-		lingered = r.behind == 0
+		lingered = r.behind == 0 || time.Now().After(end)
 		var more []*delivery
 		more, err = r.fetch(most, jetstream.FetchMaxWait(wait), jetstream.FetchMaxBytes(r.cfg.BulkBytes))
 		batch = append(batch, more...)
@@ -290,9 +294,10 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 	r.consumer = consumer
 }
 
-// process carries a batch out. begun is told as soon as all calls that are made
-// for it are under way.
-func (r *runner) process(ctx context.Context, t target, batch []*delivery, begun func()) {
+// process carries a batch out, and passes its turn on when all calls that are
+// made for it are under way. What is in doubt goes its own way: the look-up may
+// wait long, and must hold up nothing that is new.
+func (r *runner) process(ctx context.Context, t target, batch []*delivery, pass func()) {
 	r.reach.all(PointPulled, len(batch))
 	for _, d := range batch {
 		d.read(r.published, r.fault)
@@ -309,33 +314,34 @@ func (r *runner) process(ctx context.Context, t target, batch []*delivery, begun
 		}
 	}
 	r.claimAll(ctx, t.lane, mine)
-	if open := without(mine); len(open) > 0 {
+	if len(without(mine)) > 0 {
 		r.resume()
-		r.decide(ctx, t, open, begun)
 	}
-	begun()
-	r.settle(ctx, t.lane, batch)
+	now := r.clock.now()
+	doubtful, rest := split(batch, func(d *delivery) bool { return d.verdict == nil && d.inDoubt(now) })
+	var beside sync.WaitGroup
+	if len(doubtful) > 0 {
+		beside.Go(func() {
+			r.decide(ctx, t, r.resolveDoubt(ctx, t, doubtful), func() {})
+			r.settle(ctx, t.lane, doubtful)
+		})
+	}
+	r.decide(ctx, t, without(rest), pass)
+	pass()
+	r.settle(ctx, t.lane, rest)
+	beside.Wait()
 }
 
-// decide finds the verdict of deliveries whose claims are ours.
-func (r *runner) decide(ctx context.Context, t target, batch []*delivery, begun func()) {
+// decide finds the verdict of deliveries whose claims are ours, and of which
+// nothing has been done.
+func (r *runner) decide(ctx context.Context, t target, batch []*delivery, pass func()) {
 	now := r.clock.now()
-	for _, d := range batch {
-		if !d.callable(now) && d.claim.EverCalled {
-			d.doubtful = true // what may have been done decides, not the validator or the clock
-		}
-	}
-	doubtful, rest := split(batch, func(d *delivery) bool { return d.doubtful })
-	if len(doubtful) > 0 {
-		begun() // the look-up may wait long for its turn, and must hold up nothing that is new
-		rest = append(rest, r.resolveDoubt(ctx, t, doubtful)...)
-	}
-	callable, not := split(rest, func(d *delivery) bool { return d.callable(now) })
+	callable, not := split(batch, func(d *delivery) bool { return d.callable(now) })
 	for _, d := range not {
 		r.refuse(t, d, now)
 	}
 	if len(callable) > 0 {
-		r.call(ctx, t, callable, begun)
+		r.call(ctx, t, callable, pass)
 	}
 }
 

@@ -46,7 +46,7 @@ type tenant struct {
 	control control
 	clock   *serverClock
 	slots   *slots
-	ahead   *semaphore.Weighted // batches whose calls are still to begin
+	ahead   *semaphore.Weighted // turns, of batches whose calls are still to begin
 	reads   *rate.Limiter       // list calls
 	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
 	// of a job we start.

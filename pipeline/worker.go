@@ -21,8 +21,7 @@ import (
 // Config says whom a worker works for and how patient it is. Durations and
 // numbers that are zero get the defaults named.
 type Config struct {
-	// JetStream is the way to the streams. A high limit of pending
-	// asynchronous publishes suits it (jetstream.WithPublishAsyncMaxPending).
+	// JetStream is the way to the streams.
 	JetStream jetstream.JetStream
 	Topology  Topology
 	// Tenants are those this worker serves. Requests for others are left to
