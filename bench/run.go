@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,8 @@ func (f *programFlags) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.worker, "worker", "", "waybill's worker, if it is built already")
 	fs.StringVar(&f.natsServer, "nats-server", "", "nats-server, if it is built already")
 }
+
+var errNothingToDo = errors.New("nothing to do: use a --scale above 0, and --rounds of 1 or more")
 
 // newRunCommand measures one workload on one side, for whoever looks into it.
 func newRunCommand(log *slog.Logger) *cobra.Command {
@@ -40,6 +43,9 @@ func newRunCommand(log *slog.Logger) *cobra.Command {
 			}
 			if s == sideWaybill && (least || profile != "") || s == sideWatermill && least {
 				return fmt.Errorf("side %s: --least is the bare loop's, --cpuprofile its and watermill's; use --under for waybill", s)
+			}
+			if scale <= 0 || rounds < 1 {
+				return errNothingToDo
 			}
 			w = w.scaled(scale)
 			if body > 0 {

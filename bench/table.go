@@ -48,6 +48,9 @@ or where a request of waybill's has come to nothing or to more than one effect.`
 }
 
 func (f tableFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) error {
+	if f.scale <= 0 || f.rounds < 1 {
+		return errNothingToDo
+	}
 	list, err := f.selected()
 	if err != nil {
 		return err

@@ -78,6 +78,9 @@ func (d *delivery) read(lane Lane, laneFault error) {
 		faults = append(faults, err)
 	}
 	d.fault = joinFaults(append(faults, laneFault)...)
+	if utf16Len(d.payload.reference) > maxReference {
+		d.payload.reference = "" // it is told of in the fault; whole, it might not fit into an outcome
+	}
 }
 
 // is reports whether it is the message that was published then under this

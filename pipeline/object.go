@@ -33,20 +33,39 @@ func (m member) isNull() bool { return string(m.value) == "null" }
 
 // readObject takes a JSON object apart without interpreting its values. It
 // refuses what encoding/json lets pass: a name that stands twice in an object,
-// at whatever depth, where two readers could see two requests.
+// at whatever depth, where two readers could see two requests. Of such a one
+// what is clear is returned beside the error.
 func readObject(raw []byte) ([]member, error) {
 	raw = bytes.Trim(raw, " \t\r\n")
 	switch {
 	case len(raw) == 0:
 		return nil, errors.New("it is empty; publish a JSON object")
 	case !isJSON(raw):
-		return nil, describeJSON(raw)
+		return readAmbiguous(raw), describeJSON(raw)
 	case raw[0] != '{':
 		return nil, errors.New("it must be a JSON object")
 	case isTooDeep(raw):
 		return nil, fmt.Errorf("it is nested more than %d levels deep; send flat data, or nested data as a string of JSON", maxDepth)
 	}
 	return takeApart(raw), nil
+}
+
+// readAmbiguous takes an object apart that would be JSON but for a name that
+// stands twice somewhere below: what else it says, its key above all, is clear.
+func readAmbiguous(raw []byte) []member {
+	valid := jsontext.Value(raw).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	if !valid || raw[0] != '{' || isTooDeep(raw) {
+		return nil
+	}
+	members := takeApart(raw)
+	seen := make(map[string]bool, len(members))
+	for _, m := range members {
+		if seen[m.name] {
+			return nil
+		}
+		seen[m.name] = true
+	}
+	return members
 }
 
 // object is readObject for a value of an object that was read.

@@ -155,6 +155,9 @@ var (
 // a checked one by case alone is refused: whether Orchestrator tells them apart
 // or not, it would have gone past the check.
 func addFurther(extra *map[string]json.RawMessage, in string, m member, checked []string) error {
+	if m.name == "" {
+		return &InvalidError{Field: in, Mend: "it has a member without a name; name it"}
+	}
 	for _, name := range checked {
 		if strings.EqualFold(m.name, name) && m.name != name {
 			return &InvalidError{Field: m.field(in), Value: string(m.value), Mend: "spell the member " + name}

@@ -67,11 +67,11 @@ func decodeRequest(body []byte) (r Request, asked member, err error) {
 	if !utf8.Valid(body) {
 		return r, asked, &InvalidError{Field: "body", Mend: "it is not UTF-8; publish JSON encoded as UTF-8"}
 	}
+	var faults []error
 	members, err := readObject(body)
 	if err != nil {
-		return r, asked, &InvalidError{Field: "body", Mend: err.Error()}
+		faults = append(faults, &InvalidError{Field: "body", Mend: err.Error()})
 	}
-	var faults []error
 	for _, m := range members {
 		if err := r.set(m); err != nil {
 			faults = append(faults, err)

@@ -111,7 +111,7 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error
 	r.held.add(batch)
 	t, err := r.target(work) // not with the turn in hand: Orchestrator may be long about it
 	if err == nil {
-		err = r.tenant.ahead.Acquire(ctx, 1)
+		err = r.takeTurn(ctx, len(batch))
 	}
 	if err != nil {
 		r.putOff(ctx, work, t, batch, err)
@@ -130,6 +130,19 @@ func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error
 		r.process(work, t, batch, pass)
 	})
 	return len(batch), err
+}
+
+// takeTurn waits for a turn, and then for room for what is in hand. Who has room
+// in hand waits for no turn.
+func (r *runner) takeTurn(ctx context.Context, inHand int) error {
+	if err := r.tenant.ahead.Acquire(ctx, 1); err != nil {
+		return err //nolint:wrapcheck // the context's own
+	}
+	if err := r.room.Acquire(ctx, int64(inHand)); err != nil {
+		r.tenant.ahead.Release(1)
+		return err //nolint:wrapcheck // the context's own
+	}
+	return nil
 }
 
 // target is what the lane is in Orchestrator. The first time the tenant has to
@@ -156,7 +169,7 @@ func (r *runner) putOff(ctx, work context.Context, t target, batch []*delivery, 
 		d.later(wait)
 	}
 	r.settle(work, t.lane, batch)
-	r.leave(batch)
+	r.held.drop(batch)
 }
 
 func (r *runner) leave(batch []*delivery) {
@@ -208,16 +221,9 @@ func (r *runner) await(ctx context.Context, busy bool) ([]*delivery, error) {
 	if busy {
 		return nil, nil
 	}
-	if err := r.room.Acquire(ctx, 1); err != nil {
-		return nil, nil
-	}
 	wait, cancel := context.WithTimeout(ctx, idlePull)
 	defer cancel()
-	first, err := r.fetch(1, jetstream.FetchContext(wait))
-	if len(first) == 0 {
-		r.room.Release(1)
-	}
-	return first, err
+	return r.fetch(1, jetstream.FetchContext(wait))
 }
 
 // gather pulls what fills a batch up to a bulk call's items or bytes. What is
@@ -231,7 +237,7 @@ func (r *runner) gather(inHand int) ([]*delivery, error) {
 		return nil, nil
 	}
 	for n > 0 && !r.room.TryAcquire(int64(n)) {
-		n /= 2 // lanes that wait for a first request have room in hand too
+		n /= 2 // a part of a batch is better than none
 	}
 	var batch []*delivery
 	var err error

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,55 @@ func TestIdleLanesLeaveRoom(t *testing.T) {
 		}
 		if calls > 60 {
 			t.Errorf("%d calls for 1,000 items in batches of at most 100", calls)
+		}
+	})
+}
+
+// A request that has come waits for its turn without room in hand: there may be
+// more lanes than room.
+func TestMoreLanesThanRoom(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		cfg := r.config()
+		cfg.BulkItems, cfg.MaxHeld = 10, 20
+		r.start(cfg)
+		for i := range 30 {
+			idle := plainItems
+			idle.Name = fmt.Sprintf("Idle %d", i)
+			if _, err := r.simulator.AddQueue("Shared", simulator.Queue{Name: idle.Name}); err != nil {
+				t.Fatal(err)
+			}
+			r.publish(idle, item("first", 1))
+			r.final(idle, "first")
+		}
+		r.publish(plainItems, items(200)...)
+		r.await(plainItems, time.Minute, items(200)...)
+	})
+}
+
+// What is wrong with a request is told, whatever its size: a Reference that
+// fills a message would leave no room for the outcome.
+func TestReferenceThatFillsAMessage(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		r.publishRaw(r.topology.RequestSubject(plainItems), fmt.Sprintf(`{"key":"long","item":{"Reference":%q}}`, strings.Repeat("r", 1_048_000)))
+		o := r.final(plainItems, "long")
+		if o.Status != pipeline.StatusRejected || o.Reference != "" || o.Error == nil || !strings.Contains(o.Error.Message, "1048000 characters") {
+			t.Errorf("outcome %+v, error %+v", o, o.Error)
+		}
+	})
+}
+
+// A name that stands twice is no reason not to answer under the request's key.
+func TestNameThatStandsTwice(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		r.start(r.config())
+		r.publishRaw(r.topology.RequestSubject(plainItems), `{"key":"clear","item":{"SpecificContent":{"a":1,"a":2}}}`)
+		o := r.final(plainItems, "clear")
+		if o.Status != pipeline.StatusRejected || o.Error == nil || !strings.Contains(o.Error.Message, `"a" stands twice`) {
+			t.Errorf("outcome %+v, error %+v", o, o.Error)
 		}
 	})
 }

@@ -42,7 +42,7 @@ type Config struct {
 	Linger      time.Duration // 5 ms: how long a batch waits to fill up
 	BulkItems   int           // 500: items in one bulk call
 	BulkBytes   int           // 4 MiB
-	MaxHeld     int           // 10,000: deliveries in hand at once
+	MaxHeld     int           // 10,000: deliveries in hand at once, beside one for each lane that waits for its turn
 	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
 
 	Logger *slog.Logger // nil discards
