@@ -181,6 +181,9 @@ func BenchmarkTakeKeys(b *testing.B) {
 //
 //nolint:paralleltest // AllocsPerRun counts the whole process
 func TestStepsAllocateLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
 	jobLane := typicalLane
 	jobLane.Kind = KindJob
 	l := newLedger(nil, Topology{}.withDefaults(), nil)

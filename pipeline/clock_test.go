@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,10 +26,12 @@ func TestClocksThatAreWrong(t *testing.T) {
 				for n := range 2 {
 					cfg := r.config()
 					random := rand.New(rand.NewPCG(5, uint64(n)))
+					var asking sync.Mutex
 					cfg.Wall = func() time.Time {
+						asking.Lock()
+						defer asking.Unlock()
 						return time.Now().Add(time.Duration(random.Int64N(int64(2*time.Hour))) - time.Hour)
 					}
-					cfg.Tenants[0].MaxInFlight = 1 // Wall is asked by one call at a time
 					r.start(cfg)
 				}
 				queued, started := items(300), someJobs(30)
