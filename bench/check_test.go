@@ -41,14 +41,18 @@ func TestCheckerFindsTheFirstOutcomeAfterAMark(t *testing.T) {
 	t.Parallel()
 	c := newChecker(0, 3)
 	c.mark = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for i, after := range []time.Duration{-time.Second, 3 * time.Second, time.Second} {
-		body := fmt.Sprintf(`{"key":%q,"stage":"final","status":"accepted","firstDeliveredAt":"2026-01-02T03:04:00Z"}`, keyOf(i))
-		if err := c.addOutcome([]byte(body), c.mark.Add(after)); err != nil {
+	for i, request := range []struct{ delivered, stored time.Duration }{
+		{-2 * time.Second, 500 * time.Millisecond}, // the dead worker's, stored late
+		{time.Second, 3 * time.Second},
+		{time.Second, 2 * time.Second},
+	} {
+		body := fmt.Sprintf(`{"key":%q,"stage":"final","status":"accepted","firstDeliveredAt":%q}`, keyOf(i), c.mark.Add(request.delivered).Format(time.RFC3339Nano))
+		if err := c.addOutcome([]byte(body), c.mark.Add(request.stored)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := c.afterMark.Sub(c.mark); got != time.Second {
-		t.Errorf("the first outcome comes %s after the mark, want 1s", got)
+	if got := c.afterMark.Sub(c.mark); got != 2*time.Second {
+		t.Errorf("the first outcome comes %s after the mark, want 2s", got)
 	}
 }
 
