@@ -20,8 +20,8 @@ import (
 	"waybill/pipeline"
 )
 
-// maxPendingPublishes lets a whole batch of outcomes be under way for several
-// lanes at once.
+// maxPendingPublishes lets the dead letters of several batches be under way at
+// once.
 const maxPendingPublishes = 16_384
 
 // serviceFlags are those of every command that runs the service.
