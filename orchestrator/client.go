@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,8 @@ type call struct {
 	op     string
 	class  Class
 	method string
-	path   string // from BaseURL on
+	base   *url.URL // where path begins; nil: BaseURL
+	path   string
 	query  string // encoded
 	folder Folder // zero: the call belongs to no folder
 	body   []byte // of a POST
@@ -224,7 +226,7 @@ func (a answer) check(cl call) *Error {
 func (c *Client) request(ctx context.Context, cl call, folderID int64, token string) (*http.Request, error) {
 	// The base was parsed once: parsing it again for each call took as long as
 	// the rest of making the request.
-	address := *c.base
+	address := *cmp.Or(cl.base, c.base)
 	address.RawPath = address.EscapedPath() + cl.path // as it is written, with parentheses
 	address.Path += cl.path
 	address.RawQuery = cl.query

@@ -1,5 +1,6 @@
 // Package orchestrator calls the REST API of UiPath Orchestrator: it adds queue
-// items, starts jobs, reads both, and looks up folders, releases and queues.
+// items, starts jobs, reads both, and looks up folders, releases and queues; it
+// lists them too, and the robots and machines of a folder.
 // One [Client] serves one tenant; it can be used on its own.
 //
 //	client, err := orchestrator.New(orchestrator.Config{

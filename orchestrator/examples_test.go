@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // example is one recorded exchange.
@@ -41,7 +43,6 @@ var notOurs = map[string]string{
 	"folders-list-cli.json":                     "names of the command line's own",
 	"identity-error-page-219.json":              "another login",
 	"identity-error-page-invalid-redirect.json": "another login",
-	"legacy-service-instances-200.json":         "another login",
 	"onprem-authenticate-200.json":              "another login",
 	"queue-export-completed.json":               "exports",
 	"queue-export-started.json":                 "exports",
@@ -117,6 +118,7 @@ var ours = map[string]func(*testing.T, example){
 	"startjobs-request-modern.json":            meansStartRequest,
 	"startjobs-request-sdk-release-name.json":  meansStartRequest,
 	"startjobs-request-specific-robot.json":    meansStartRequest,
+	"legacy-service-instances-200.json":        meansServiceInstances,
 }
 
 func TestRecordedExamples(t *testing.T) {
@@ -450,5 +452,14 @@ func meansThreeJobs(t *testing.T, e example) {
 		if job.ID != int64(12287+i) || job.BatchExecutionKey != jobs[0].BatchExecutionKey || !job.CreationTime.Equal(*jobs[0].CreationTime) || job.State != "Pending" {
 			t.Errorf("job %d: got %+v", i, job)
 		}
+	}
+}
+
+func meansServiceInstances(t *testing.T, e example) {
+	t.Helper()
+	got, err := newTestClient(t, answers(e.status(), string(e.Response.Body))).ServiceInstances(t.Context(), "https://legacy.example.net/cloudrpa", "acme")
+	want := []ServiceInstance{{Name: "xx", LogicalName: "xxx", Type: "xxx", URL: "xxx", State: "ENABLED", UserRoles: []string{"Administrator"}}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

@@ -2,7 +2,9 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -28,7 +30,8 @@ type Release struct {
 	CreationTime            *time.Time        `json:"CreationTime"`
 }
 
-// ReleaseArguments describe a release's parameters, each as JSON text.
+// ReleaseArguments describe a release's parameters, each as JSON text: Inputs and
+// Outputs read it.
 type ReleaseArguments struct {
 	Input  string `json:"Input"`
 	Output string `json:"Output"`
@@ -62,6 +65,34 @@ func (c *Client) ForgetRelease(folder Folder, name string) {
 // Releases lists a folder's releases.
 func (c *Client) Releases(ctx context.Context, folder Folder, q Query) iter.Seq2[Release, error] {
 	return list[Release](ctx, c, call{op: "list releases", class: Reads, path: "/odata/Releases", folder: folder}, q, maxTop)
+}
+
+// ReleasesWithArguments lists a folder's releases with their parameters.
+// Orchestrator leaves those out of a plain listing, and some versions have them
+// in it but refuse to be asked for them; then it is the plain one.
+func (c *Client) ReleasesWithArguments(ctx context.Context, folder Folder, q Query) iter.Seq2[Release, error] {
+	expanded := q
+	expanded.Expand = "Arguments"
+	return func(yield func(Release, error) bool) {
+		first := true
+		for release, err := range c.Releases(ctx, folder, expanded) {
+			if first && refusedQuery(err) {
+				c.Releases(ctx, folder, q)(yield)
+				return
+			}
+			first = false
+			if !yield(release, err) {
+				return
+			}
+		}
+	}
+}
+
+// refusedQuery tells whether an answer says that the query cannot be understood,
+// for which Orchestrator has a status and no code.
+func refusedQuery(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == Rejected && e.StatusCode == http.StatusBadRequest && e.Code == 0
 }
 
 // nameKey is what a name is remembered under. Names there do not depend on case.
