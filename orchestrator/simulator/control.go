@@ -67,6 +67,8 @@ func (s *Server) controlPages() http.Handler {
 		"POST /simulator/folders/renumber":       s.controlRenumber,
 		"POST /simulator/queues":                 s.controlAddQueue,
 		"POST /simulator/releases":               s.controlAddRelease,
+		"POST /simulator/robots":                 s.controlAddRobot,
+		"POST /simulator/machines":               s.controlAddMachine,
 		"POST /simulator/queueitems/{id}/finish": s.controlFinish,
 		"POST /simulator/tokens/revoke":          s.controlRevoke,
 		"POST /simulator/reset":                  s.controlReset,
@@ -290,6 +292,7 @@ func (s *Server) controlAddRelease(r *http.Request) (int, any, error) {
 		Version        string     `json:"version"`
 		InputArguments string     `json:"inputArguments"`
 		Inputs         []Argument `json:"inputs"`
+		Outputs        []Argument `json:"outputs"`
 		Refuses        *struct {
 			Status  int    `json:"status"`
 			Code    int    `json:"code"`
@@ -299,7 +302,7 @@ func (s *Server) controlAddRelease(r *http.Request) (int, any, error) {
 	if err := decodeControl(r, &b); err != nil {
 		return 0, nil, err
 	}
-	details := Release{ProcessKey: b.ProcessKey, Version: b.Version, InputArguments: b.InputArguments, Inputs: b.Inputs}
+	details := Release{ProcessKey: b.ProcessKey, Version: b.Version, InputArguments: b.InputArguments, Inputs: b.Inputs, Outputs: b.Outputs}
 	if b.Refuses != nil {
 		details.Refuses = new(StartError(*b.Refuses))
 	}

@@ -28,6 +28,10 @@ func TestControl(t *testing.T) {
 	control.post(http.StatusCreated, "/releases", object{
 		"folder": testFolder, "name": "Homeless", "refuses": object{"status": 409, "code": 2818, "message": "no machine"},
 	})
+	control.post(http.StatusCreated, "/robots", object{"folder": testFolder, "name": "payer", "username": `ACME\payer`})
+	control.post(http.StatusCreated, "/machines", object{"folder": testFolder, "name": "pool", "host": "HOST1", "runtimes": 4})
+	control.post(http.StatusBadRequest, "/robots", object{"name": "payer"})
+	control.post(http.StatusBadRequest, "/machines", object{"folder": testFolder})
 	if got := api.post(http.StatusConflict, startPath, start(object{"ReleaseName": "Homeless"})).code(t); got != 2818 {
 		t.Errorf("refusing release: got code %d, want 2818", got)
 	}

@@ -17,7 +17,8 @@
 // carry a Bearer token from there, by client credentials, or a personal access token. Any other path shows an HTML page
 // with status 200, as the cloud does.
 //
-// Folders, Releases, QueueDefinitions, QueueItems and Jobs can be listed and read; items are added one by one, in bulk,
+// Folders, Releases, QueueDefinitions, QueueItems and Jobs can be listed and read, a folder's robots and machines be
+// listed; items are added one by one, in bulk,
 // and deleted; jobs are started and stopped. Lists understand $filter (eq, ne, gt, ge, lt, le, in, and, or, not,
 // parentheses), $orderby, $top, $skip, $count, $select and $expand, and page as the real ones do. An item's outcome is
 // set with Server.FinishQueueItem; jobs are run by simulated Robots.
@@ -59,7 +60,9 @@
 //	POST   /simulator/folders                 {"path"} → {"id", "key", "path"}
 //	POST   /simulator/folders/renumber        new ids for all folders, as after a change of licence
 //	POST   /simulator/queues                  {"folder", "name", "unique", "maxRetries", "schema"} → {"id"}
-//	POST   /simulator/releases                {"folder", "name", "processKey", "version", "inputArguments", "inputs", "refuses"} → {"id"}
+//	POST   /simulator/releases                {"folder", "name", "processKey", "version", "inputArguments", "inputs", "outputs", "refuses"} → {"id"}
+//	POST   /simulator/robots                  {"folder", "name", "username", "type"} → {"id"}
+//	POST   /simulator/machines                {"folder", "name", "host", "runtimeType", "runtimes"} → {"id"}
 //	POST   /simulator/queueitems/{id}/finish  {"status", "output", "exception": {"type", "reason", "details"}} → {"successor"}
 //	POST   /simulator/tokens/revoke           takes back every access token
 //	POST   /simulator/reset                   forgets what calls have done; see Server.Reset

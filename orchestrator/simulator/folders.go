@@ -29,6 +29,8 @@ type folder struct {
 
 	queues          []*queue
 	releases        []*release
+	robots          []*robotUser
+	machines        []*machine
 	jobs            []*job // in the order of creation
 	jobsByReference map[string][]*job
 }
@@ -89,12 +91,16 @@ func (t *tenant) folderOf(h http.Header, unknownStatus int) (*folder, *refusal) 
 		return nil, errFolderRequired
 	}
 	if f == nil {
-		return nil, &refusal{
-			status: unknownStatus, code: codeUnknownFolder,
-			message: "Folder does not exist or the user does not have access to the folder.",
-		}
+		return nil, unknownFolder(unknownStatus)
 	}
 	return f, nil
+}
+
+func unknownFolder(status int) *refusal {
+	return &refusal{
+		status: status, code: codeUnknownFolder,
+		message: "Folder does not exist or the user does not have access to the folder.",
+	}
 }
 
 func (t *tenant) folderByPath(path string) *folder {

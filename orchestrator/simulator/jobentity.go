@@ -113,7 +113,7 @@ func (j *job) entity(expand []string) jobEntity {
 		}
 	}
 	if slices.ContainsFunc(expand, func(name string) bool { return strings.HasPrefix(name, "Release") }) {
-		e.Release = new(j.release.entity())
+		e.Release = new(j.release.entity(nil))
 	}
 	return e
 }

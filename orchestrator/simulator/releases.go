@@ -24,15 +24,18 @@ type Release struct {
 	InputArguments string
 	// Inputs are the parameters of the process. StartJobs refuses to go without a required one.
 	Inputs []Argument
+	// Outputs are what its jobs give back, as far as callers are told: what they do give is up to the Robots.
+	Outputs []Argument
 	// Refuses is what StartJobs answers instead of starting a job. Nil: it starts them.
 	Refuses *StartError
 }
 
-// Argument is an input parameter of a process.
+// Argument is a parameter of a process.
 type Argument struct {
-	Name     string `json:"name"`
-	Type     string `json:"type"` // a .NET type: "System.String"
-	Required bool   `json:"required"`
+	Name       string `json:"name"`
+	Type       string `json:"type"` // a .NET type: "System.String"
+	Required   bool   `json:"required"`
+	HasDefault bool   `json:"hasDefault"`
 }
 
 // StartError is an answer of StartJobs that has to do with how robots and machines are set up.
@@ -143,13 +146,17 @@ type releaseEntity struct {
 	Tags                               []json.RawMessage `json:"Tags"`
 }
 
-// releaseArguments hold JSON lists of parameters, as strings.
+// releaseArguments hold JSON lists of parameters, as strings; both null where they are not asked for.
 type releaseArguments struct {
 	Input  *string `json:"Input"`
 	Output *string `json:"Output"`
 }
 
-func (r *release) entity() releaseEntity {
+func (r *release) entity(expand []string) releaseEntity {
+	var arguments releaseArguments
+	if slices.ContainsFunc(expand, func(name string) bool { return strings.EqualFold(name, "Arguments") }) {
+		arguments = releaseArguments{Input: parameters(r.Inputs), Output: parameters(r.Outputs)}
+	}
 	return releaseEntity{
 		// Keys of releases come in capitals, those of other entities do not.
 		Key:                                strings.ToUpper(r.key.String()),
@@ -170,16 +177,16 @@ func (r *release) entity() releaseEntity {
 		RemoteControlAccess:                "None",
 		CreationTime:                       stampText(r.created),
 		ID:                                 r.id,
-		Arguments:                          releaseArguments{Input: r.inputs()},
+		Arguments:                          arguments,
 		Tags:                               []json.RawMessage{},
 	}
 }
 
-func (r *release) inputs() *string {
-	if len(r.Inputs) == 0 {
+func parameters(list []Argument) *string {
+	if len(list) == 0 {
 		return nil
 	}
-	text, _ := json.Marshal(r.Inputs) // plain strings and booleans
+	text, _ := json.Marshal(list) // plain strings and booleans
 	return new(string(text))
 }
 
@@ -195,7 +202,7 @@ var releaseSet = collection[*release]{
 		"organizationunitid": numberField(func(r *release) int64 { return r.folder.id }),
 	},
 	expand: []string{"Arguments", "CurrentVersion", "Environment", "EntryPoint", "ReleaseVersions", "ProcessSettings"},
-	entity: func(r *release, _ []string) any { return r.entity() },
+	entity: func(r *release, expand []string) any { return r.entity(expand) },
 	rules:  generalRules,
 }
 

@@ -106,6 +106,13 @@ var operations = map[string]operation{
 		name: "QueueDefinitionByKey", scope: "OR.Queues.Read", read: (*Server).getQueueByKey,
 	},
 
+	"GET /odata/Robots/UiPath.Server.Configuration.OData.GetRobotsFromFolder()": {
+		name: "RobotsFromFolder", scope: "OR.Robots.Read", read: (*Server).listFolderRobots,
+	},
+	"GET /odata/Sessions/UiPath.Server.Configuration.OData.GetMachineSessionRuntimesByFolderId()": {
+		name: "MachineSessionRuntimesByFolderId", scope: "OR.Robots.Read", folderless: true, read: (*Server).listFolderMachines,
+	},
+
 	"POST /odata/Queues/UiPathODataSvc.AddQueueItem": {
 		name: "AddQueueItem", scope: "OR.Queues.Write", prepare: (*Server).addQueueItem,
 	},

@@ -80,6 +80,10 @@ func kindOf(x exchange) string {
 		return "release"
 	case strings.HasPrefix(set, "Folders"):
 		return "folder"
+	case strings.HasPrefix(set, "Robots"):
+		return "robot"
+	case strings.HasPrefix(set, "Sessions"):
+		return "machine"
 	default:
 		return "folders of the user"
 	}

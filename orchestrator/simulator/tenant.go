@@ -19,6 +19,10 @@ type tenant struct {
 	releases  sequence
 	versions  sequence
 
+	robotIDs   sequence
+	machineIDs sequence
+	sessionIDs sequence
+
 	items     table[*queueItem]
 	jobs      table[*job]
 	jobsByKey map[uuid.UUID]*job
@@ -36,6 +40,11 @@ func newTenant(m *mint, switches Switches) tenant {
 		queueIDs:  28210,
 		releases:  619189,
 		versions:  694031,
+
+		robotIDs:   1402310,
+		machineIDs: 317040,
+		sessionIDs: 2204500,
+
 		items:     table[*queueItem]{last: 3569500},
 		jobs:      table[*job]{last: 680077200},
 		jobsByKey: make(map[uuid.UUID]*job),

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -20,6 +21,7 @@ func tour(t *testing.T) []exchange {
 		s, c := setup(t, Config{ListReadsPerMinute: 30, Robots: Robots{Count: 1, FaultShare: 0.5}})
 		c.record = func(x exchange) { exchanges = append(exchanges, x) }
 		tourFolders(s, c)
+		tourMachines(s, c)
 		tourItems(s, c)
 		tourJobs(c)
 		tourErrors(s, c)
@@ -39,6 +41,7 @@ func tourFolders(s *Server, c *client) {
 	}); err != nil {
 		c.tb.Fatal(err)
 	}
+	c.get(http.StatusOK, "/odata/Releases?$expand=Arguments")
 	for _, set := range []string{"Releases", "QueueDefinitions"} {
 		rows := c.get(http.StatusOK, "/odata/"+set+"?$count=true&$top=2").rows(c.tb)
 		c.get(http.StatusOK, "/odata/"+set+"("+string(rows[0]["Id"])+")")
@@ -47,6 +50,19 @@ func tourFolders(s *Server, c *client) {
 			c.get(http.StatusOK, "/odata/QueueDefinitions/UiPath.Server.Configuration.OData.GetByKey(identifier="+key+")")
 		}
 	}
+}
+
+func tourMachines(s *Server, c *client) {
+	c.tb.Helper()
+	f := s.AddFolder(testFolder)
+	_, err := s.AddRobot(testFolder, Robot{Name: "payer", Username: `ACME\payer`})
+	_, err2 := s.AddMachine(testFolder, Machine{Name: "pool", Host: "HOST1", Runtimes: 4})
+	_, err3 := s.AddMachine(testFolder, Machine{Name: "idle", RuntimeType: "NonProduction"})
+	if err := errors.Join(err, err2, err3); err != nil {
+		c.tb.Fatal(err)
+	}
+	c.get(http.StatusOK, fmt.Sprintf("/odata/Robots/UiPath.Server.Configuration.OData.GetRobotsFromFolder(folderId=%d)?$count=true&$orderby=Id", f.ID))
+	c.get(http.StatusOK, fmt.Sprintf("/odata/Sessions/UiPath.Server.Configuration.OData.GetMachineSessionRuntimesByFolderId(folderId=%d)?$orderby=MachineId,SessionId", f.ID))
 }
 
 func tourItems(s *Server, c *client) {
