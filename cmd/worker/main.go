@@ -4,6 +4,7 @@
 //	worker demo        everything at once, in one process, with faults: see it work
 //	worker dev         the service with NATS and a simulated Orchestrator built in
 //	worker run         the service
+//	worker discover    what tenants have, and the subjects that requests for it go to
 //	worker simulator   a simulated Orchestrator alone
 //	worker prove       the promise, tried with processes that are killed
 //
@@ -35,6 +36,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
+	root.AddCommand(newRunCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
 	return root
 }

@@ -56,6 +56,7 @@ type tenant struct {
 	Scopes           []string `yaml:"scopes"`
 	PATFile          string   `yaml:"patFile"` // personal access token, in place of client id and secret
 	Folder           folder   `yaml:"folder"`
+	DiscoveryURL     string   `yaml:"discoveryUrl"` // of a legacy tenant: where worker discover asks for accounts
 
 	MaxInFlight        int      `yaml:"maxInFlight"`
 	ListReadsPerMinute int      `yaml:"listReadsPerMinute"`

@@ -110,6 +110,7 @@ tenants:
   - url: https://orchestrator.example.net
     tokenUrl: https://orchestrator.example.net/token
     patFile: secret
+    discoveryUrl: https://legacy.example.net/cloudrpa
 `},
 			want: settings{
 				Prefix: "acme", Replicas: 3, Retention: 1440 * time.Hour, Worker: "first",
@@ -122,7 +123,7 @@ tenants:
 						Name: "prod", URL: cloudURL, ClientID: "id", ClientSecretFile: "secret", clientSecret: "s", Scopes: []string{"OR.Jobs"}, Folder: folder{Path: "Finance"},
 						MaxInFlight: 4, ListReadsPerMinute: 30, ItemIDs: []string{"Invoices"}, ClassicFolders: true,
 					},
-					{Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/token", PATFile: "secret", pat: "s"},
+					{Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/token", PATFile: "secret", pat: "s", DiscoveryURL: "https://legacy.example.net/cloudrpa"},
 				},
 			},
 		},

@@ -63,6 +63,9 @@ func (f *simulatorFlags) start(cfg simulator.Config) (*simulator.Server, error) 
 		_, err := s.AddRelease(f.folder, process)
 		faults = append(faults, err)
 	}
+	_, robotErr := s.AddRobot(f.folder, simulator.Robot{Name: "robot"})
+	_, machineErr := s.AddMachine(f.folder, simulator.Machine{Name: "pool", Host: "HOST1", Runtimes: simulatedRobots})
+	faults = append(faults, robotErr, machineErr)
 	if err := errors.Join(faults...); err != nil {
 		s.Close()
 		return nil, cli.Errorf(cli.ExitUsage, "simulated Orchestrator: %w", err)
