@@ -64,9 +64,9 @@ func (s *Server) writeText(w http.ResponseWriter, status int, text string) {
 	s.write(w, status, []byte(text))
 }
 
-func (s *Server) writeHTML(w http.ResponseWriter, status int) {
+func (s *Server) writeHTML(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	s.write(w, status, []byte("<!DOCTYPE html><html><head><title>Automation</title></head><body>Loading</body></html>"))
+	s.write(w, http.StatusOK, []byte("<!DOCTYPE html><html><head><title>Automation</title></head><body>Loading</body></html>"))
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, body []byte) {

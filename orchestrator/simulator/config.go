@@ -14,12 +14,28 @@ type Config struct {
 	Seed int64
 	// Org and Tenant are the names in the cloud form of the URL, /{org}/{tenant}/orchestrator_. Empty: any name.
 	Org, Tenant string
-	// ClientID and ClientSecret are the external application that may log in. Empty: any.
+	// OrgID is the organisation's id, by which acr_values may ask for it. Empty: any id is its own.
+	OrgID string
+	// ClientID and ClientSecret are the external application that may log in. Empty: any. Without ClientSecret it is a
+	// non-confidential one when users log in to it, which needs PKCE and no secret.
 	ClientID, ClientSecret string
+	// RedirectURIs are where the application may have codes sent. Empty: anywhere on localhost, 127.0.0.1 and [::1], by
+	// http or https.
+	RedirectURIs []string
+	// Users may log in with a password. Empty: anybody with any.
+	Users []User
+	// UserKey is what the legacy login takes. Empty: any.
+	UserKey string
 	// PersonalAccessToken is the one that is accepted. Empty: any that begins with "rt_".
 	PersonalAccessToken string
 	// TokenLife is how long an issued access token is good. Zero: one hour.
 	TokenLife time.Duration
+	// RefreshTokenLife is how long an issued refresh token is good. Zero: 60 days.
+	RefreshTokenLife time.Duration
+	// PasswordTokenLife is how long a token of the on-premises login is good. Zero: 30 minutes.
+	PasswordTokenLife time.Duration
+	// Denied are operations, by the API's names of them, that no token has the permission for. Deny changes them later.
+	Denied []string
 	// ListReadsPerMinute is how many list calls of Jobs and of QueueItems the tenant answers in any minute, each.
 	// Zero: 100. Negative: without limit.
 	ListReadsPerMinute int
@@ -57,6 +73,15 @@ type Switches struct {
 	EmptyBody401 bool
 	// InvalidClientStatus is the status of a refused login. Zero: 400; the other candidate is 401.
 	InvalidClientStatus int
+	// InvalidCredentialsStatus goes with 1000, a refused on-premises login. Zero: 400; other candidates are 401 and 200.
+	InvalidCredentialsStatus int
+	// RefreshTokenLeeway is how long after its use a refresh token is still taken, for callers that lost the answer.
+	// Zero: it is refused at once.
+	RefreshTokenLeeway time.Duration
+	// RefreshTokenReuseRevokes takes back all tokens of a login when one of its used refresh tokens comes again.
+	RefreshTokenReuseRevokes bool
+	// RefreshTokensLast has refresh tokens be used any number of times, instead of once for a new one.
+	RefreshTokensLast bool
 	// UnknownFolderStatus goes with 1100. Zero: 400; one report says 403.
 	UnknownFolderStatus int
 	// MissingReferenceStatus goes with 1850, an item without Reference for a unique queue. Zero: 400.
@@ -110,6 +135,8 @@ const (
 
 func (c Config) withDefaults() Config {
 	c.TokenLife = cmp.Or(c.TokenLife, time.Hour)
+	c.RefreshTokenLife = cmp.Or(c.RefreshTokenLife, 60*24*time.Hour)
+	c.PasswordTokenLife = cmp.Or(c.PasswordTokenLife, 30*time.Minute)
 	c.ListReadsPerMinute = cmp.Or(c.ListReadsPerMinute, 100)
 	c.MaxTopQueueItems = cmp.Or(c.MaxTopQueueItems, 100)
 	c.MaxTopJobs = cmp.Or(c.MaxTopJobs, 1000)
@@ -117,6 +144,7 @@ func (c Config) withDefaults() Config {
 	c.FilterExpressions = cmp.Or(c.FilterExpressions, 100)
 	c.PendingJobsStatus = cmp.Or(c.PendingJobsStatus, http.StatusConflict)
 	c.InvalidClientStatus = cmp.Or(c.InvalidClientStatus, http.StatusBadRequest)
+	c.InvalidCredentialsStatus = cmp.Or(c.InvalidCredentialsStatus, http.StatusBadRequest)
 	c.UnknownFolderStatus = cmp.Or(c.UnknownFolderStatus, http.StatusBadRequest)
 	c.MissingReferenceStatus = cmp.Or(c.MissingReferenceStatus, http.StatusBadRequest)
 	c.OversizeStatus = cmp.Or(c.OversizeStatus, http.StatusBadRequest)

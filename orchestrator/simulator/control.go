@@ -70,7 +70,10 @@ func (s *Server) controlPages() http.Handler {
 		"POST /simulator/robots":                 s.controlAddRobot,
 		"POST /simulator/machines":               s.controlAddMachine,
 		"POST /simulator/queueitems/{id}/finish": s.controlFinish,
+		"GET /simulator/tokens":                  s.controlTokens,
 		"POST /simulator/tokens/revoke":          s.controlRevoke,
+		"GET /simulator/denied":                  s.controlDenied,
+		"PUT /simulator/denied":                  s.controlSetDenied,
 		"POST /simulator/reset":                  s.controlReset,
 	} {
 		mux.Handle(pattern, s.controlHandler(f))
@@ -160,6 +163,7 @@ func (s *Server) controlCalls(*http.Request) (int, any, error) { return http.Sta
 type faultsBody struct {
 	Rate          float64     `json:"rate"`
 	ReadRate      float64     `json:"readRate"`
+	TokenRate     float64     `json:"tokenRate"`
 	Kinds         []FaultKind `json:"kinds"`
 	Latency       duration    `json:"latency"`
 	LatencyJitter duration    `json:"latencyJitter"`
@@ -180,7 +184,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 func (s *Server) controlFaults(*http.Request) (int, any, error) {
 	f := s.faults.current()
 	return http.StatusOK, faultsBody{
-		Rate: f.Rate, ReadRate: f.ReadRate, Kinds: f.Kinds, Latency: duration(f.Latency),
+		Rate: f.Rate, ReadRate: f.ReadRate, TokenRate: f.TokenRate, Kinds: f.Kinds, Latency: duration(f.Latency),
 		LatencyJitter: duration(f.LatencyJitter), LateBy: duration(f.LateBy), RetryAfter: duration(f.RetryAfter),
 	}, nil
 }
@@ -191,7 +195,7 @@ func (s *Server) controlSetFaults(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, s.SetFaults(Faults{
-		Rate: b.Rate, ReadRate: b.ReadRate, Kinds: b.Kinds, Latency: time.Duration(b.Latency),
+		Rate: b.Rate, ReadRate: b.ReadRate, TokenRate: b.TokenRate, Kinds: b.Kinds, Latency: time.Duration(b.Latency),
 		LatencyJitter: time.Duration(b.LatencyJitter), LateBy: time.Duration(b.LateBy), RetryAfter: time.Duration(b.RetryAfter),
 	})
 }
@@ -333,11 +337,6 @@ func (s *Server) controlFinish(r *http.Request) (int, any, error) {
 	}
 	successor, err := s.FinishQueueItem(id, result)
 	return http.StatusOK, map[string]int64{"successor": successor}, err
-}
-
-func (s *Server) controlRevoke(*http.Request) (int, any, error) {
-	s.RevokeTokens()
-	return http.StatusNoContent, nil, nil
 }
 
 func (s *Server) controlReset(*http.Request) (int, any, error) {

@@ -132,6 +132,10 @@ func TestControlRefuses(t *testing.T) {
 		{"POST", "/holds", object{"operation": "StartJobs", "when": "never"}, 400},
 		{"GET", "/holds/99", nil, 404},
 		{"DELETE", "/holds/99", nil, 404},
+		{"PUT", "/faults", object{"tokenRate": -1}, 400},
+		{"PUT", "/denied", object{"operations": []string{"Nothing"}}, 400},
+		{"PUT", "/denied", object{"names": []string{}}, 400},
+		{"POST", "/tokens/revoke", object{"all": true}, 400},
 		{"POST", "/folders", object{}, 400},
 		{"POST", "/queues", object{"folder": testFolder, "name": "Invoices"}, 400},
 		{"POST", "/releases", object{"folder": testFolder}, 400},
@@ -143,4 +147,44 @@ func TestControlRefuses(t *testing.T) {
 	}
 	held := s.stays.add(s.Hold(Hold{Operation: "StartJobs"}))
 	c.get(http.StatusBadRequest, "/holds/"+held+"?wait=long")
+}
+
+// TestControlAccess takes tokens and permissions away over HTTP, and holds and strikes a login.
+func TestControlAccess(t *testing.T) {
+	t.Parallel()
+	s, api := setup(t, Config{})
+	control := newClient(t, s)
+	control.base, control.header, control.folder = "https://orchestrator.test/simulator", http.Header{}, ""
+
+	tokens := logInOffline(t, s, api)
+	api.header.Set("Authorization", "Bearer "+tokens.AccessToken)
+	control.do(http.StatusNoContent, http.MethodPut, "/denied", object{"operations": []string{"Folders"}})
+	api.get(http.StatusForbidden, "/odata/Folders")
+	var denied deniedBody
+	control.get(http.StatusOK, "/denied").decode(t, &denied)
+	if diff := cmp.Diff([]string{"Folders"}, denied.Operations); diff != "" {
+		t.Errorf("denied (-want +got):\n%s", diff)
+	}
+	control.do(http.StatusNoContent, http.MethodPut, "/denied", object{"operations": []string{}})
+	api.get(http.StatusOK, "/odata/Folders")
+
+	control.post(http.StatusNoContent, "/tokens/revoke", nil)
+	api.get(http.StatusUnauthorized, "/odata/QueueItems")
+	tokens = api.refresh(http.StatusOK, tokens.RefreshToken, nil).granted(t)
+	control.post(http.StatusNoContent, "/tokens/revoke", object{"refresh": true})
+	api.refresh(http.StatusBadRequest, tokens.RefreshToken, nil)
+
+	control.post(http.StatusCreated, "/holds", object{"operation": "Token", "when": "after"})
+	control.do(http.StatusNoContent, http.MethodPut, "/faults", object{"tokenRate": 1, "kinds": []string{"Unavailable"}})
+	api.login(http.StatusServiceUnavailable, nil) // before it comes to the hold
+	var faults faultsBody
+	control.get(http.StatusOK, "/faults").decode(t, &faults)
+	if faults.TokenRate != 1 {
+		t.Errorf("faults: got %+v", faults)
+	}
+
+	const want = `{"logins":{"authorization_code":1},"refreshes":1,"refused":{"reused":0,"unknown":1,"expired":0}}`
+	if got := string(control.get(http.StatusOK, "/tokens").body); got != want {
+		t.Errorf("tokens: got %s, want %s", got, want)
+	}
 }

@@ -13,22 +13,31 @@
 // # Where it answers
 //
 // The API is served in the cloud form of its URL, /{org}/{tenant}/orchestrator_/odata/..., and in the standalone form,
-// /odata/...; tokens at /{org}/identity_/connect/token, /identity_/connect/token and /identity/connect/token. Calls
-// carry a Bearer token from there, by client credentials, or a personal access token. Any other path shows an HTML page
-// with status 200, as the cloud does.
+// /odata/.... Calls carry a personal access token or a Bearer token from one of those below. Any other path shows an HTML
+// page with status 200, as the cloud does.
+//
+//	…/connect/token                   client credentials, authorization codes, refresh tokens
+//	…/connect/authorize               codes, with PKCE, for users who log in on a page or have a session already
+//	/oauth/token                      the cloud's login of old, by user key; what it is good for is told at
+//	                                  /cloudrpa/api/getAccountsForUser and
+//	                                  /cloudrpa/api/account/{account}/getAllServiceInstances
+//	/api/Account/Authenticate         the login by password of standalone installations
+//
+// The first two are found below /{org}/identity_, /identity_ and /identity. Config says who may log in; where it says
+// nothing, everybody may.
 //
 // Folders, Releases, QueueDefinitions, QueueItems and Jobs can be listed and read, a folder's robots and machines be
-// listed; items are added one by one, in bulk,
-// and deleted; jobs are started and stopped. Lists understand $filter (eq, ne, gt, ge, lt, le, in, and, or, not,
-// parentheses), $orderby, $top, $skip, $count, $select and $expand, and page as the real ones do. An item's outcome is
-// set with Server.FinishQueueItem; jobs are run by simulated Robots.
+// listed; items are added one by one, in bulk, and deleted; jobs are started and stopped. Lists understand $filter (eq,
+// ne, gt, ge, lt, le, in, and, or, not, parentheses), $orderby, $top, $skip, $count, $select and $expand, and page as the
+// real ones do. An item's outcome is set with Server.FinishQueueItem; jobs are run by simulated Robots.
 //
 // # How a call passes through
 //
 //	authenticate → folder → validate → latency → fault before → hold before → effect → hold after → fault after → answer
 //
 // A call that is found wrong gets its error and is never struck by a fault. The effect happens under one lock, as a
-// whole or not at all.
+// whole or not at all. A call for tokens goes the same way from the faults on; its effect is that tokens are issued, and
+// the code or refresh token that it came with used up.
 //
 // # Faults, holds, time
 //
@@ -53,7 +62,7 @@
 //	GET    /simulator/effects/counts          EffectCounts: how many, and what has more than one
 //	GET    /simulator/calls                   calls by operation
 //	GET    /simulator/faults                  the faults in force
-//	PUT    /simulator/faults                  {"rate", "readRate", "kinds", "latency", "latencyJitter", "lateBy", "retryAfter"}
+//	PUT    /simulator/faults                  {"rate", "readRate", "tokenRate", "kinds", "latency", "latencyJitter", "lateBy", "retryAfter"}
 //	POST   /simulator/holds                   {"operation", "when", "reference", "outlives"} → {"id"}
 //	GET    /simulator/holds/{id}?wait=10s     {"arrived"}: whether a call has run into it, after waiting for that
 //	DELETE /simulator/holds/{id}              releases it
@@ -64,11 +73,15 @@
 //	POST   /simulator/robots                  {"folder", "name", "username", "type"} → {"id"}
 //	POST   /simulator/machines                {"folder", "name", "host", "runtimeType", "runtimes"} → {"id"}
 //	POST   /simulator/queueitems/{id}/finish  {"status", "output", "exception": {"type", "reason", "details"}} → {"successor"}
-//	POST   /simulator/tokens/revoke           takes back every access token
+//	GET    /simulator/tokens                  TokenCounts: logins by grant type, refreshes taken and refused
+//	POST   /simulator/tokens/revoke           takes back every access token; with {"refresh": true} refresh tokens too
+//	GET    /simulator/denied                  {"operations"} that nobody has the permission for
+//	PUT    /simulator/denied                  {"operations"} to deny instead, such as "StartJobs"; they answer 403
 //	POST   /simulator/reset                   forgets what calls have done; see Server.Reset
 //
 // # What it does not do
 //
-// Webhooks, robots' transactions (StartTransaction, SetTransactionResult), logins other than the two above, permissions
-// of users, and everything that is set up in Orchestrator's own pages.
+// Webhooks, robots' transactions (StartTransaction, SetTransactionResult), consent pages, logging out, id tokens and
+// tokens that could be read (all are opaque), permissions of single users, the API below the cloud's old host
+// (/{account}/{service}/odata), and everything that is set up in Orchestrator's own pages.
 package simulator

@@ -11,6 +11,9 @@ type refusal struct {
 	name    string // UiPath's name of the code, as bulk answers give it instead of the number
 	message string
 	shape   shape
+
+	description string // beside an error of the identity server
+	own         any    // the whole body, where it is like no other
 }
 
 func (r *refusal) Error() string { return r.message }
@@ -26,6 +29,7 @@ const (
 
 // The error codes whose numbers are recorded.
 const (
+	codeInvalidRequest     = 1000
 	codeItemNotFound       = 1002
 	codeInvalidArgument    = 1009
 	codeDuplicateReference = 1016
@@ -40,6 +44,7 @@ var (
 	errInvalidOData   = &refusal{status: http.StatusBadRequest, message: "Invalid OData query options."}
 	errFolderRequired = &refusal{status: http.StatusBadRequest, code: codeFolderRequired, message: "A folder is required for this action."}
 	errItemMissing    = notFound("QueueItem does not exist.")
+	errNoResource     = &refusal{status: http.StatusNotFound, message: "No HTTP resource was found that matches the request."}
 	errJobMissing     = notFound("Job does not exist.")
 	errProcessMissing = notFound("The job's associated process could not be found")
 	errDuplicate      = &refusal{
@@ -69,6 +74,11 @@ type usualBody struct {
 	TraceID   string `json:"traceId"`
 }
 
+type oauthBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
 type envelopeBody struct {
 	Message             string         `json:"message"`
 	ErrorCode           int            `json:"errorCode"`
@@ -88,11 +98,14 @@ type envelopeError struct {
 }
 
 func (r *refusal) body(traceID string) any {
+	if r.own != nil {
+		return r.own
+	}
 	switch r.shape {
 	case shapeEnvelope:
 		return r.envelope()
 	case shapeOAuth:
-		return map[string]string{"error": r.message}
+		return oauthBody{Error: r.message, Description: r.description}
 	case shapeUsual:
 	}
 	return usualBody{Message: r.message, ErrorCode: r.code, TraceID: traceID}

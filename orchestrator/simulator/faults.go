@@ -15,6 +15,9 @@ type Faults struct {
 	Rate float64
 	// ReadRate is the share of reads that is struck. What is "after the effect" for a write is after the reading here.
 	ReadRate float64
+	// TokenRate is the share of calls for tokens that is struck, by whatever login; never with ExpiredToken. What is
+	// "after the effect" has used up the code or refresh token that the call came with.
+	TokenRate float64
 	// Kinds are the faults to choose from. Nil: all.
 	Kinds []FaultKind
 	// Latency delays every call to the API before its effect, by up to LatencyJitter longer.
@@ -69,7 +72,7 @@ func (f Faults) withDefaults() Faults {
 
 // Validate refuses rates that are no share and kinds that do not exist.
 func (f Faults) Validate() error {
-	for _, rate := range []float64{f.Rate, f.ReadRate} {
+	for _, rate := range []float64{f.Rate, f.ReadRate, f.TokenRate} {
 		if rate < 0 || rate > 1 {
 			return fmt.Errorf("fault rate %v: give a share between 0 and 1", rate)
 		}
@@ -90,6 +93,7 @@ type faultPlan struct {
 	faults Faults
 	writes dealer
 	reads  dealer
+	tokens dealer
 	jitter *rand.Rand
 }
 
@@ -106,6 +110,7 @@ func (p *faultPlan) set(f Faults) {
 	p.faults = f.withDefaults()
 	p.writes = dealer{random: rand.New(newRand(p.seed, "writes"))} // #nosec G404 -- repeatable on purpose
 	p.reads = dealer{random: rand.New(newRand(p.seed, "reads"))}   // #nosec G404 -- repeatable on purpose
+	p.tokens = dealer{random: rand.New(newRand(p.seed, "tokens"))} // #nosec G404 -- repeatable on purpose
 	p.jitter = rand.New(newRand(p.seed, "latency"))                // #nosec G404 -- repeatable on purpose
 }
 
@@ -117,6 +122,14 @@ func (p *faultPlan) draw(write bool) FaultKind {
 		return p.writes.deal(p.faults.Rate, p.faults.Kinds)
 	}
 	return p.reads.deal(p.faults.ReadRate, p.faults.Kinds)
+}
+
+// drawToken decides over the next call for tokens, which carries no token that could have expired.
+func (p *faultPlan) drawToken() FaultKind {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kinds := slices.DeleteFunc(slices.Clone(p.faults.Kinds), func(k FaultKind) bool { return k == ExpiredToken })
+	return p.tokens.deal(p.faults.TokenRate, kinds)
 }
 
 func (p *faultPlan) latency() time.Duration {

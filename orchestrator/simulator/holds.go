@@ -8,7 +8,9 @@ import (
 
 // Hold says which call to stop: the next one that matches.
 type Hold struct {
-	// Operation is the API's name of the call: "AddQueueItem", "BulkAddQueueItems", "StartJobs", "Jobs", ...
+	// Operation is the API's name of the call: "AddQueueItem", "BulkAddQueueItems", "StartJobs", "Jobs", ...; or one of
+	// the ways in: "Token" (whose effect is that tokens are issued, and what they were issued for is used up),
+	// "Authorize" (a code) and "Authenticate".
 	Operation string `json:"operation"`
 	// When is where it stops: before its effect, or after it and before the answer. Empty: before.
 	When HoldPoint `json:"when"`
@@ -21,17 +23,19 @@ type Hold struct {
 
 // Validate refuses operations that the API does not have and points that are none.
 func (h Hold) Validate() error {
-	for _, op := range operations {
-		if op.name != h.Operation {
-			continue
+	if !slices.Contains(waysIn, h.Operation) {
+		if err := validateOperations([]string{h.Operation}); err != nil {
+			return err
 		}
-		if h.When != "" && h.When != Before && h.When != After {
-			return fmt.Errorf("hold point %q: give %q or %q", h.When, Before, After)
-		}
-		return nil
 	}
-	return fmt.Errorf("operation %q: give the API's name of one, as \"StartJobs\"", h.Operation)
+	if h.When != "" && h.When != Before && h.When != After {
+		return fmt.Errorf("hold point %q: give %q or %q", h.When, Before, After)
+	}
+	return nil
 }
+
+// waysIn are the calls to the identity server that can be held.
+var waysIn = []string{"Token", "Authorize", "Authenticate"}
 
 // HoldPoint is a place where a call can be stopped.
 type HoldPoint string

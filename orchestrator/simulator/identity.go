@@ -5,72 +5,160 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 )
 
-// tokens are the access tokens that are good at present.
-type tokens struct {
-	mu     sync.Mutex
-	issued map[string]*token
+// identityPage answers at one path of the identity server.
+type identityPage func(*Server, http.ResponseWriter, *http.Request, target)
+
+// identityPages are found below /identity, /identity_ and /{org}/identity_.
+var identityPages = map[string]identityPage{
+	"/connect/token":              (*Server).serveToken,
+	"/connect/authorize":          (*Server).serveAuthorize,
+	"/connect/authorize/callback": (*Server).serveAuthorize, // where the login page returns to
+	"/web/login":                  (*Server).serveLogin,
+	"/web/":                       (*Server).serveErrorPage,
 }
 
-type token struct {
-	scopes  []string // empty: everything
-	expires time.Time
-	lasting bool // a personal access token, which no fault can take away for good
-	seen    bool // it has carried a call since it was issued or last struck
+const (
+	authenticatePath     = "/api/Account/Authenticate"
+	serviceInstancesPath = "/cloudrpa/api/account/{account}/getAllServiceInstances"
+)
+
+// loginPages are found at the top of the host: on-premises, and where the cloud once had them.
+var loginPages = map[string]identityPage{
+	authenticatePath:                   (*Server).serveAuthenticate,
+	"/oauth/token":                     (*Server).serveLegacyToken,
+	"/cloudrpa/api/getAccountsForUser": (*Server).serveAccounts,
+	serviceInstancesPath:               (*Server).serveServiceInstances,
+}
+
+// locateIdentity finds the identity server in its three forms of URL, and the older logins.
+func (s *Server) locateIdentity(path string) (target, bool) {
+	t := target{service: serviceIdentity, path: path}
+	before, after, _ := strings.Cut(serviceInstancesPath, "{account}")
+	if rest, ok := strings.CutPrefix(path, before); ok {
+		t.org, ok = strings.CutSuffix(rest, after)
+		t.path = serviceInstancesPath
+		return t, ok && named(s.cfg.Org, t.org)
+	}
+	if _, ok := loginPages[path]; ok {
+		return t, true
+	}
+	segment, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	t.prefix, t.path = "/"+segment, "/"+rest
+	if segment != "identity" && segment != "identity_" {
+		below, ok := strings.CutPrefix(rest, "identity_/")
+		if !ok || !named(s.cfg.Org, segment) {
+			return target{}, false
+		}
+		t.prefix, t.path, t.org = "/"+segment+"/identity_", "/"+below, segment
+	}
+	_, ok := identityPages[t.path]
+	return t, ok
+}
+
+func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request, t target) {
+	pages := identityPages
+	if t.prefix == "" {
+		pages = loginPages
+	}
+	pages[t.path](s, w, r, t)
 }
 
 type tokenBody struct {
-	AccessToken string `json:"access_token"`
-	ExpiresIn   int    `json:"expires_in"`
-	TokenType   string `json:"token_type"`
-	Scope       string `json:"scope"`
+	AccessToken  string `json:"access_token"`
+	IDToken      string `json:"id_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	ExpiresIn    int    `json:"expires_in"`
+	TokenType    string `json:"token_type"`
+	Scope        string `json:"scope"`
 }
 
-// serveToken is the token endpoint of the identity server, for client credentials.
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+// serveToken is the token endpoint.
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request, _ target) {
+	s.calls.count("Token")
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what cannot be parsed is not the form either
 	if r.Method != http.MethodPost || media != "application/x-www-form-urlencoded" {
 		// Not the form: the identity server takes the caller for a browser and shows its login page.
-		s.writeHTML(w, http.StatusOK)
+		s.writeHTML(w)
 		return
 	}
-	scope, err := s.checkLogin(r)
+	prepared, err := s.prepareToken(r)
+	s.serveGrant(w, r, "Token", prepared, err)
+}
+
+// serveGrant answers a call for tokens: past faults and holds, which are the same for every way to log in.
+func (s *Server) serveGrant(w http.ResponseWriter, r *http.Request, operation string, prepared effect, err *refusal) {
 	if err != nil {
 		s.writeRefusal(w, err)
 		return
 	}
-	body := tokenBody{
-		AccessToken: s.tokens.issue(s.mint, s.now().Add(s.cfg.TokenLife), strings.Fields(scope)),
-		ExpiresIn:   int(s.cfg.TokenLife / time.Second),
-		TokenType:   "Bearer",
-		Scope:       scope,
+	granted, err, ok := s.carryOut(w, r, operation, s.faults.drawToken(), prepared)
+	switch {
+	case !ok:
+	case err != nil:
+		s.writeRefusal(w, err)
+	default:
+		w.Header().Set("Cache-Control", "no-store, no-cache, max-age=0")
+		s.writeJSON(w, granted.status, granted.body)
 	}
-	w.Header().Set("Cache-Control", "no-store, no-cache, max-age=0")
-	s.writeJSON(w, http.StatusOK, body)
 }
 
-func (s *Server) checkLogin(r *http.Request) (scope string, err *refusal) {
+// The grant types of the token endpoint.
+const (
+	grantClientCredentials = "client_credentials"
+	grantAuthorizationCode = "authorization_code"
+	grantRefreshToken      = "refresh_token"
+)
+
+func (s *Server) prepareToken(r *http.Request) (effect, *refusal) {
 	if r.ParseForm() != nil {
-		return "", oauthError(http.StatusBadRequest, "invalid_request")
+		return effect{}, oauthError(http.StatusBadRequest, "invalid_request")
 	}
-	if r.PostForm.Get("grant_type") != "client_credentials" {
-		return "", oauthError(http.StatusBadRequest, "unsupported_grant_type")
+	form := r.PostForm
+	grant := form.Get("grant_type")
+	if !slices.Contains([]string{grantClientCredentials, grantAuthorizationCode, grantRefreshToken}, grant) {
+		return effect{}, oauthError(http.StatusBadRequest, "unsupported_grant_type")
 	}
 	id, secret, basic := r.BasicAuth()
 	if !basic {
-		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
-	if !accepts(s.cfg.ClientID, id) || !accepts(s.cfg.ClientSecret, secret) {
-		return "", oauthError(s.cfg.InvalidClientStatus, "invalid_client")
+	// Only an application by itself needs a secret; for a user it has one or not.
+	isPublic := grant != grantClientCredentials && s.cfg.ClientSecret == ""
+	if !accepts(s.cfg.ClientID, id) || (!isPublic && !accepts(s.cfg.ClientSecret, secret)) {
+		return effect{}, oauthError(s.cfg.InvalidClientStatus, "invalid_client")
 	}
-	scope = r.PostForm.Get("scope")
-	if !scopesFit(strings.Fields(scope)) {
-		return "", oauthError(http.StatusBadRequest, "invalid_scope")
+	switch grant {
+	case grantAuthorizationCode:
+		given := redemption{
+			code: form.Get("code"), client: id, redirectURI: form.Get("redirect_uri"), verifier: form.Get("code_verifier"),
+		}
+		return granting(func() (tokenBody, bool) { return s.tokens.redeem(given, s.cfg.TokenLife, s.cfg.RefreshTokenLife) }), nil
+	case grantRefreshToken:
+		return granting(func() (tokenBody, bool) { return s.tokens.renew(form.Get("refresh_token"), id, &s.cfg) }), nil
+	default:
+		return s.prepareClientCredentials(id, strings.Fields(form.Get("scope")))
 	}
-	return scope, nil
+}
+
+func (s *Server) prepareClientCredentials(id string, scopes []string) (effect, *refusal) {
+	if slices.Contains(scopes, offlineAccess) || !scopesFit(scopes) {
+		return effect{}, oauthError(http.StatusBadRequest, "invalid_scope")
+	}
+	l := &login{grant: grantClientCredentials, client: id, scopes: scopes}
+	return granting(func() (tokenBody, bool) { return s.tokens.enter(l, s.cfg.TokenLife), true }), nil
+}
+
+// granting makes a call's effect of what issues the tokens, or finds that there is nothing to issue them for.
+func granting(issue func() (tokenBody, bool)) effect {
+	return effect{carries: neverCarries, apply: func() (answer, *refusal) {
+		body, ok := issue()
+		if !ok {
+			return answer{}, oauthError(http.StatusBadRequest, "invalid_grant")
+		}
+		return answer{status: http.StatusOK, body: body}, nil
+	}}
 }
 
 func oauthError(status int, code string) *refusal {
@@ -85,13 +173,9 @@ func accepts(want, got string) bool {
 	return want == got
 }
 
-// scopesFit refuses what the identity server refuses: a refresh token for client credentials, and a resource asked for
-// as a whole together with its parts.
+// scopesFit refuses what the identity server refuses: a resource asked for as a whole together with its parts.
 func scopesFit(scopes []string) bool {
 	for _, scope := range scopes {
-		if scope == "offline_access" {
-			return false
-		}
 		whole, isPart := strings.CutSuffix(scope, ".Read")
 		if !isPart {
 			whole, isPart = strings.CutSuffix(scope, ".Write")
@@ -101,79 +185,4 @@ func scopesFit(scopes []string) bool {
 		}
 	}
 	return true
-}
-
-func (t *tokens) issue(m *mint, expires time.Time, scopes []string) string {
-	name := m.hex(32)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.issued[name] = &token{scopes: scopes, expires: expires}
-	return name
-}
-
-// RevokeTokens takes back every access token there is: their next calls get 401. Personal access tokens are good again at
-// once, since nothing tells them from new ones.
-func (s *Server) RevokeTokens() {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
-	clear(s.tokens.issued)
-}
-
-// check finds the token of a call. A personal access token is taken in at its first use.
-func (t *tokens) check(bearer string, now time.Time, personal string) (*token, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known, ok := t.issued[bearer]; ok {
-		if known.lasting || now.Before(known.expires) {
-			return known, true
-		}
-		delete(t.issued, bearer)
-		return nil, false
-	}
-	if bearer == "" || (personal != "" && bearer != personal) || (personal == "" && !strings.HasPrefix(bearer, "rt_")) {
-		return nil, false
-	}
-	t.issued[bearer] = &token{lasting: true}
-	return t.issued[bearer], true
-}
-
-// strike makes a token expire before its time, unless this is its first call: a new token is never refused, so the
-// caller that renews is let through. It reports whether it struck.
-func (t *tokens) strike(bearer string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	known, ok := t.issued[bearer]
-	if !ok || !known.seen {
-		return false
-	}
-	known.seen = false
-	if !known.lasting {
-		delete(t.issued, bearer)
-	}
-	return true
-}
-
-func (t *tokens) markSeen(bearer string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known, ok := t.issued[bearer]; ok {
-		known.seen = true
-	}
-}
-
-// allows says whether the token's scopes cover an operation: a resource as a whole, or the part that reads or writes.
-func (t *token) allows(scope string) bool {
-	if scope == "" || len(t.scopes) == 0 || slices.Contains(t.scopes, "OR.Default") || slices.Contains(t.scopes, scope) {
-		return true
-	}
-	whole := strings.TrimSuffix(strings.TrimSuffix(scope, ".Read"), ".Write")
-	return slices.Contains(t.scopes, whole)
-}
-
-func bearerOf(r *http.Request) string {
-	scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(credentials)
 }

@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-const tokenURL = "https://orchestrator.test/acme/identity_/connect/token"
+const (
+	tokenURL = "https://orchestrator.test/acme/identity_/connect/token"
+	formType = "application/x-www-form-urlencoded"
+)
 
 // login asks for a token, with the form's usual fields unless they are given.
 func (c *client) login(status int, form url.Values) exchange {
@@ -22,7 +25,7 @@ func (c *client) login(status int, form url.Values) exchange {
 		"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"secret"}, "scope": {"OR.Jobs OR.Queues"},
 	}
 	maps.Copy(fields, form)
-	return c.token(status, tokenURL, "application/x-www-form-urlencoded", fields.Encode())
+	return c.token(status, tokenURL, formType, fields.Encode())
 }
 
 func (c *client) token(status int, address, contentType, body string) exchange {
@@ -41,9 +44,7 @@ func (c *client) token(status int, address, contentType, body string) exchange {
 
 func (x exchange) token(tb testing.TB) string {
 	tb.Helper()
-	var body tokenBody
-	x.decode(tb, &body)
-	return body.AccessToken
+	return x.granted(tb).AccessToken
 }
 
 func TestLogin(t *testing.T) {
@@ -85,16 +86,16 @@ func TestLoginForms(t *testing.T) {
 	t.Parallel()
 	_, c := setup(t, Config{Org: "acme", Tenant: "prod"})
 	const form = "grant_type=client_credentials&client_id=app&client_secret=s"
-	const formType = "application/x-www-form-urlencoded; charset=utf-8"
+	const charsetType = formType + "; charset=utf-8"
 	const host = "https://orchestrator.test"
 	for _, path := range []string{"/acme/identity_/connect/token", "/identity_/connect/token", "/identity/connect/token"} {
-		c.token(http.StatusOK, host+path, formType, form)
+		c.token(http.StatusOK, host+path, charsetType, form)
 	}
 	for _, tt := range []struct{ path, contentType, body string }{
 		{"/acme/identity_/connect/token", "application/json", `{"grant_type":"client_credentials"}`},
-		{"/other/identity_/connect/token", formType, form},
-		{"/connect/token", formType, form},
-		{"/acme/other/orchestrator_/odata/Folders", formType, form},
+		{"/other/identity_/connect/token", charsetType, form},
+		{"/connect/token", charsetType, form},
+		{"/acme/other/orchestrator_/odata/Folders", charsetType, form},
 	} {
 		if x := c.token(http.StatusOK, host+tt.path, tt.contentType, tt.body); !bytes.Contains(x.body, []byte("<html>")) {
 			t.Errorf("%s as %s: got %s, want an HTML page", tt.path, tt.contentType, x.body)
@@ -105,7 +106,7 @@ func TestLoginForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	basic.SetBasicAuth("app", "secret")
-	basic.Header.Set("Content-Type", formType)
+	basic.Header.Set("Content-Type", charsetType)
 	response, err := c.http.Do(basic)
 	if err != nil {
 		t.Fatal(err)
@@ -117,14 +118,16 @@ func TestLoginForms(t *testing.T) {
 
 func TestTokenExpires(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		_, c := setup(t, Config{TokenLife: time.Hour})
-		c.header.Set("Authorization", "bearer "+c.login(http.StatusOK, url.Values{"scope": nil}).token(t))
-		time.Sleep(59 * time.Minute)
-		c.get(http.StatusOK, "/odata/Folders")
-		time.Sleep(time.Minute)
-		c.get(http.StatusUnauthorized, "/odata/Folders")
-	})
+	for _, skew := range []time.Duration{0, -2 * time.Hour, 2 * time.Hour} { // which is no matter between a clock and itself
+		synctest.Test(t, func(t *testing.T) {
+			_, c := setup(t, Config{TokenLife: time.Hour, ClockSkew: skew})
+			c.header.Set("Authorization", "bearer "+c.login(http.StatusOK, url.Values{"scope": nil}).token(t))
+			time.Sleep(59 * time.Minute)
+			c.get(http.StatusOK, "/odata/Folders")
+			time.Sleep(time.Minute)
+			c.get(http.StatusUnauthorized, "/odata/Folders")
+		})
+	}
 }
 
 func TestUnauthenticated(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -42,6 +43,9 @@ func (m *mint) hex(bytes int) string {
 
 // traceID is in the form of W3C's traceparent, as Orchestrator's error bodies carry it.
 func (m *mint) traceID() string { return "00-" + m.hex(16) + "-" + m.hex(8) + "-00" }
+
+// requestID is in the form of the web server's, as the identity server's pages carry it.
+func (m *mint) requestID() string { return strings.ToUpper("0HN" + m.hex(5) + ":" + m.hex(4)) }
 
 func (m *mint) read(b []byte) {
 	m.mu.Lock()

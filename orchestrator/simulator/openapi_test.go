@@ -28,7 +28,8 @@ func TestOpenAPI(t *testing.T) {
 		input, err := requestInput(router, x)
 		if err != nil {
 			checked["not in the definition"]++
-			if !strings.Contains(x.url, "/identity_/") && !strings.Contains(x.url, "/odata/Jobs/UiPath.Server.Configuration.OData.GetByKey") {
+			isLogin := strings.Contains(x.url, "/identity_/") || !strings.HasPrefix(x.url, testBase)
+			if !isLogin && !strings.Contains(x.url, "/odata/Jobs/UiPath.Server.Configuration.OData.GetByKey") {
 				t.Errorf("%s %s: %v", x.method, x.url, err)
 			}
 			continue

@@ -21,16 +21,23 @@ type target struct {
 	service service
 	prefix  string // "/org/tenant/orchestrator_" in the cloud form, empty on standalone installations
 	path    string // below the prefix
+	org     string // the organisation in the path, if it names one
 }
 
 // base is the URL that the API's own links begin with.
-func (t target) base(r *http.Request) string {
-	scheme := "https"
-	if r.TLS == nil && r.URL.Scheme == "" {
-		scheme = "http"
+func (t target) base(r *http.Request) string { return origin(r) + t.prefix }
+
+// origin is the scheme and host that a call was made to.
+func origin(r *http.Request) string {
+	scheme := "http"
+	if isTLS(r) {
+		scheme = "https"
 	}
-	return cmp.Or(r.URL.Scheme, scheme) + "://" + cmp.Or(r.Host, r.URL.Host) + t.prefix
+	return scheme + "://" + cmp.Or(r.Host, r.URL.Host)
 }
+
+// isTLS takes the word of the URL where there is no connection.
+func isTLS(r *http.Request) bool { return r.TLS != nil || r.URL.Scheme == "https" }
 
 const orchestratorService = "/orchestrator_"
 
@@ -39,33 +46,27 @@ func (s *Server) locate(path string) target {
 	if strings.HasPrefix(path, "/simulator/") || path == "/simulator" {
 		return target{service: serviceControl, path: path}
 	}
-	if s.isTokenPath(path) {
-		return target{service: serviceIdentity, path: path}
+	if t, ok := s.locateIdentity(path); ok {
+		return t
 	}
 	prefix, rest, cloud := strings.Cut(path, orchestratorService+"/")
 	if !cloud {
-		return apiTarget("", path)
+		return apiTarget(target{path: path})
 	}
 	org, tenant, ok := strings.Cut(strings.TrimPrefix(prefix, "/"), "/")
 	if !ok || !named(s.cfg.Org, org) || !named(s.cfg.Tenant, tenant) {
 		return target{}
 	}
-	return apiTarget(prefix+orchestratorService, "/"+rest)
+	return apiTarget(target{prefix: prefix + orchestratorService, path: "/" + rest, org: org})
 }
 
-func apiTarget(prefix, path string) target {
-	if strings.HasPrefix(path, "/odata/") || strings.HasPrefix(path, "/api/") {
-		return target{service: serviceAPI, prefix: prefix, path: path}
+func apiTarget(t target) target {
+	isAPI := strings.HasPrefix(t.path, "/odata/") || strings.HasPrefix(t.path, "/api/")
+	if !isAPI || t.path == authenticatePath { // in the cloud there is no such login
+		return target{}
 	}
-	return target{}
-}
-
-func (s *Server) isTokenPath(path string) bool {
-	if path == "/identity/connect/token" || path == "/identity_/connect/token" {
-		return true
-	}
-	org, ok := strings.CutSuffix(strings.TrimPrefix(path, "/"), "/identity_/connect/token")
-	return ok && named(s.cfg.Org, org)
+	t.service = serviceAPI
+	return t
 }
 
 // named compares a name in a path; without a name in the configuration any single segment will do.

@@ -62,6 +62,18 @@ func kindOf(x exchange) string {
 		return "token"
 	case strings.HasSuffix(path, "/connect/token"):
 		return "token error"
+	case strings.HasSuffix(path, "/oauth/token") && x.status == http.StatusOK:
+		return "legacy token"
+	case strings.HasSuffix(path, "/oauth/token"):
+		return "legacy token error"
+	case strings.HasSuffix(path, authenticatePath) && x.status == http.StatusOK:
+		return "login"
+	case strings.HasSuffix(path, authenticatePath):
+		return "login error"
+	case strings.HasSuffix(path, "/getAccountsForUser"):
+		return "accounts"
+	case strings.HasSuffix(path, "/getAllServiceInstances"):
+		return "service instance"
 	case x.status == http.StatusUnauthorized || x.status == http.StatusForbidden:
 		return "envelope"
 	case x.status >= http.StatusBadRequest:
@@ -97,8 +109,14 @@ func tourShapes(t *testing.T) shapes {
 		if json.Unmarshal(x.body, &body) != nil {
 			continue // HTML, plain text or nothing
 		}
-		object, _ := body.(map[string]any) // every JSON body is one
 		kind := kindOf(x)
+		if list, ok := body.([]any); ok {
+			for _, row := range list {
+				all.add(kind, row)
+			}
+			continue
+		}
+		object, _ := body.(map[string]any) // every other JSON body is one
 		rows, isPage := object["value"].([]any)
 		if !isPage {
 			all.add(kind, object)
@@ -185,6 +203,7 @@ func TestRecordings(t *testing.T) {
 		"folders-list-modern-*": "folder", "folder-*": "folder", "queuedefinition-*": "queue definition",
 		"error-10*": "error", "error-11*": "error", "error-startjobs-*": "error", "error-403-*": "envelope",
 		"token-client-*": "token", "token-invalid-*": "token error",
+		"onprem-authenticate-*": "login", "legacy-service-instances-*": "service instance",
 	} {
 		names, err := filepath.Glob(filepath.Join(directory, pattern+".json"))
 		if err != nil || len(names) == 0 {

@@ -25,6 +25,7 @@ func tour(t *testing.T) []exchange {
 		tourItems(s, c)
 		tourJobs(c)
 		tourErrors(s, c)
+		tourLogins(s, c)
 	})
 	return exchanges
 }
@@ -140,4 +141,26 @@ func tourFaults(s *Server, c *client) {
 		}
 		_, _ = c.try(c.tb.Context(), http.MethodPost, addPath, item("Invoices", "fault")) // recorded however it ends
 	}
+}
+
+func tourLogins(s *Server, c *client) {
+	c.tb.Helper()
+	if err := s.SetFaults(Faults{}); err != nil {
+		c.tb.Fatal(err)
+	}
+	user := c.redeem(http.StatusOK, codeOf(c.tb, s, nil), nil)
+	c.record(user)
+	c.record(c.refresh(http.StatusOK, user.granted(c.tb).RefreshToken, nil))
+	c.record(c.refresh(http.StatusBadRequest, user.granted(c.tb).RefreshToken, nil))
+
+	base, folder, header := c.base, c.folder, c.header
+	defer func() { c.base, c.folder, c.header = base, folder, header }()
+	c.base, c.folder, c.header = testHost, "", http.Header{}
+	c.post(http.StatusOK, authenticatePath, passwordLogin("Default", "admin", "p"))
+	c.post(http.StatusBadRequest, authenticatePath, passwordLogin("Default", "admin", ""))
+	c.post(http.StatusBadRequest, "/oauth/token", strings.Replace(legacyBody, `"key"`, `""`, 1))
+	token := c.post(http.StatusOK, "/oauth/token", legacyBody).granted(c.tb).AccessToken
+	c.header = http.Header{"Authorization": {"Bearer " + token}}
+	c.get(http.StatusOK, "/cloudrpa/api/getAccountsForUser")
+	c.get(http.StatusOK, "/cloudrpa/api/account/acme/getAllServiceInstances")
 }
