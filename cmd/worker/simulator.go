@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -73,8 +74,47 @@ func (f *simulatorFlags) start(cfg simulator.Config) (*simulator.Server, error) 
 	return s, nil
 }
 
+// identityFlags describe the simulated identity server.
+type identityFlags struct {
+	organization       string
+	tokenLife          time.Duration
+	refreshTokenLeeway time.Duration
+}
+
+func (f *identityFlags) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.organization, "organization", "", "the organization it is; empty: any in the URL")
+	fs.DurationVar(&f.tokenLife, "token-life", 0, "how long an access token is good; 0: an hour, or 30m after a login by password")
+	fs.DurationVar(&f.refreshTokenLeeway, "refresh-token-leeway", 0, "how long after its use a refresh token is taken again; 0: not at all")
+}
+
+// config takes whom to let in from the environment, by the names UiPath's users have for them.
+func (f *identityFlags) config() (simulator.Config, error) {
+	clientSecret, err := secret("UIPATH_CLIENT_SECRET")
+	if err != nil {
+		return simulator.Config{}, err
+	}
+	password, err := secret("UIPATH_PASSWORD")
+	if err != nil {
+		return simulator.Config{}, err
+	}
+	cfg := simulator.Config{
+		Org: f.organization, ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: clientSecret,
+		TokenLife: f.tokenLife, PasswordTokenLife: f.tokenLife,
+		Switches: simulator.Switches{RefreshTokenLeeway: f.refreshTokenLeeway},
+	}
+	name := os.Getenv("UIPATH_USERNAME")
+	if (name == "") != (password == "") {
+		return simulator.Config{}, cli.Errorf(cli.ExitUsage, "UIPATH_USERNAME and UIPATH_PASSWORD go together: set both or none")
+	}
+	if name != "" {
+		cfg.Users = []simulator.User{{Name: name, Password: password}}
+	}
+	return cfg, nil
+}
+
 func newSimulatorCommand() *cobra.Command {
 	var flags simulatorFlags
+	var identity identityFlags
 	var logging cli.Logging
 	listen := ""
 	cmd := &cobra.Command{
@@ -87,20 +127,27 @@ robots that run the jobs. Everything is in memory.
 The API is at http://ADDRESS/ORGANIZATION/TENANT/orchestrator_, with any names
 for the two, and at http://ADDRESS/ as on-premises. What it holds, and which
 calls it has had, is told below http://ADDRESS/simulator/, where faults can be
-set and calls be held too.
+set, calls be held, and tokens and permissions be taken away too.
+
+One logs in to it by client credentials, in a browser (authorization code with
+PKCE, sent to localhost), by password as on-premises, by the user key of old, or
+with a personal access token.
 
 UIPATH_CLIENT_ID with UIPATH_CLIENT_SECRET (or UIPATH_CLIENT_SECRET_FILE), if
-set, are the credentials it asks for; any will do otherwise.`,
+set, are the credentials it asks for, and UIPATH_USERNAME with UIPATH_PASSWORD
+(or UIPATH_PASSWORD_FILE) the one user; any will do otherwise. An application
+without a secret needs none for a user's login.`,
 		Example: `  worker simulator --listen 127.0.0.1:8181 --faults 0.02
   curl http://127.0.0.1:8181/simulator/effects`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret, err := secret("UIPATH_CLIENT_SECRET")
+			cfg, err := identity.config()
 			if err != nil {
 				return err
 			}
 			log := logging.New(cmd.ErrOrStderr())
-			s, err := flags.start(simulator.Config{ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: secret, Logger: log})
+			cfg.Logger = log
+			s, err := flags.start(cfg)
 			if err != nil {
 				return err
 			}
@@ -110,12 +157,13 @@ set, are the credentials it asks for; any will do otherwise.`,
 				return err
 			}
 			defer stop()
-			log.Info("simulated Orchestrator ready", "url", "http://"+address+"/demo/"+cli.DefaultTenant+"/orchestrator_", "control", "http://"+address+"/simulator/")
+			log.Info("simulated Orchestrator ready", "url", "http://"+address+"/"+cmp.Or(identity.organization, "demo")+"/"+cli.DefaultTenant+"/orchestrator_", "control", "http://"+address+"/simulator/")
 			<-cmd.Context().Done()
 			return nil
 		},
 	}
 	flags.addFlags(cmd.Flags())
+	identity.addFlags(cmd.Flags())
 	logging.AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8181", "address to answer on")
 	return cmd
