@@ -1,79 +1,50 @@
 package orchestrator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 )
 
 // DefaultScopes is what the calls of this package need: jobs, queues, releases
 // and folders.
 var DefaultScopes = []string{"OR.Jobs", "OR.Queues", "OR.Execution", "OR.Folders.Read"}
 
-// Login is a way in. The set is closed; another way is another type here whose
-// tokenSource gives an oauth2.TokenSource.
+// Login is a way in. The set is closed:
+//
+//	ClientCredentials     an external application, on its own behalf
+//	RefreshToken          an external application, on behalf of a user who has logged in once
+//	PersonalAccessToken   a user's own token
+//	Password              a user's name and password, on-premises
+//	UserKey               a user key of the former cloud
 type Login interface {
-	// tokenSource gives a source that logs in anew each time its Token is
-	// called; the session decides when. HTTP goes through the client in ctx
-	// (oauth2.HTTPClient), which outlives every call. base is Config.BaseURL.
-	tokenSource(ctx context.Context, base *url.URL) (oauth2.TokenSource, error)
+	// tokenSource gives a source that gets a token anew each time its Token is
+	// called; the session decides when. base is Config.BaseURL.
+	tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, error)
 	// refused says what to look at when Orchestrator takes no token of this
 	// login, not even a fresh one.
 	refused() string
 }
 
-// ClientCredentials is the login of a confidential external application, as in
-// the page "External applications (OAuth)" of UiPath's API guide.
-type ClientCredentials struct {
-	// TokenURL is the token endpoint. Empty: derived from Config.BaseURL, which
-	// gives https://host/org/identity_/connect/token for Automation Cloud and
-	// Automation Suite and https://host/identity/connect/token on-premises.
-	TokenURL     string
-	ClientID     string // the application's "App ID"
-	ClientSecret string
-	Scopes       []string // application scopes; none: DefaultScopes
-}
+const otherOrganization = "a freshly issued token is refused too: check that TokenURL belongs to the organization of BaseURL, and that Tenant is right"
 
-func (l ClientCredentials) tokenSource(ctx context.Context, base *url.URL) (oauth2.TokenSource, error) {
-	tokenURL, urlErr := l.tokenURL(base)
-	faults := []error{urlErr}
-	if l.ClientID == "" {
-		faults = append(faults, errors.New("empty ClientID: give the App ID of the external application"))
-	}
-	if l.ClientSecret == "" {
-		faults = append(faults, errors.New("empty ClientSecret: give the secret of the external application"))
-	}
-	if slices.Contains(l.Scopes, "offline_access") {
-		faults = append(faults, errors.New(`"offline_access" in Scopes: leave it out, client credentials get no refresh token`))
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	config := clientcredentials.Config{
-		ClientID:     l.ClientID,
-		ClientSecret: l.ClientSecret,
-		TokenURL:     tokenURL,
-		Scopes:       l.Scopes,
-		AuthStyle:    oauth2.AuthStyleInParams,
-	}
-	if len(config.Scopes) == 0 {
-		config.Scopes = DefaultScopes
-	}
-	return tokenFunc(func() (*oauth2.Token, error) { return config.Token(ctx) }), nil
-}
+// tokenFunc is a function as an oauth2.TokenSource.
+type tokenFunc func() (*oauth2.Token, error)
 
-// tokenURL is the configured token endpoint, or the one that belongs to base.
-func (l ClientCredentials) tokenURL(base *url.URL) (string, error) {
-	if l.TokenURL != "" {
-		return checkTokenURL(l.TokenURL)
+// Token calls the function.
+func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }
+
+// identityURL is the token endpoint that is configured, or the one that belongs
+// to base: https://host/org/identity_/connect/token for Automation Cloud and
+// Automation Suite, https://host/identity/connect/token on-premises.
+func identityURL(given string, base *url.URL) (string, error) {
+	if given != "" {
+		return given, checkLoginURL("TokenURL", given)
 	}
 	path := "/identity/connect/token"
 	if org, ok := organization(base); ok {
@@ -84,69 +55,53 @@ func (l ClientCredentials) tokenURL(base *url.URL) (string, error) {
 	return (&url.URL{Scheme: base.Scheme, Host: base.Host, Path: path}).String(), nil
 }
 
-func checkTokenURL(value string) (string, error) {
+// checkLoginURL refuses an address that no secret should be sent to.
+func checkLoginURL(field, value string) error {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return "", fmt.Errorf("TokenURL %q is no web address: give one like https://cloud.uipath.com/org/identity_/connect/token", redactURL(value))
+		return fmt.Errorf("%s %q is no web address: give one like https://cloud.uipath.com/org/identity_/connect/token", field, redactURL(value))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", fmt.Errorf("TokenURL %q holds more than host and path: leave out user, query and fragment", redactURL(value))
+		return fmt.Errorf("%s %q holds more than host and path: leave out user, query and fragment", field, redactURL(value))
 	case strings.EqualFold(u.Hostname(), "account.uipath.com"):
-		return "", fmt.Errorf("TokenURL %q belongs to a retired service: register an external application and use https://cloud.uipath.com/org/identity_/connect/token", value)
+		return fmt.Errorf("%s %q belongs to a retired service: register an external application and use https://cloud.uipath.com/org/identity_/connect/token", field, value)
 	}
-	return value, nil
+	return nil
 }
 
-func (l ClientCredentials) refused() string {
-	return "a freshly issued token is refused too: check that TokenURL belongs to the organization of BaseURL, and that Tenant is right"
-}
-
-// String names the application and hides the secret.
-func (l ClientCredentials) String() string {
-	return fmt.Sprintf("ClientCredentials(%s, secret hidden)", cmp.Or(l.ClientID, "no ClientID"))
-}
-
-// GoString is String, for %#v.
-func (l ClientCredentials) GoString() string { return l.String() }
-
-// LogValue is String, for slog.
-func (l ClientCredentials) LogValue() slog.Value { return slog.StringValue(l.String()) }
-
-// MarshalText is String, for whoever prints a configuration as JSON or YAML.
-func (l ClientCredentials) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// PersonalAccessToken is the login with a user's own token ("rt_..."), as in the
-// page "Personal access tokens" of UiPath's guide. It cannot be renewed.
-type PersonalAccessToken string
-
-func (l PersonalAccessToken) tokenSource(context.Context, *url.URL) (oauth2.TokenSource, error) {
-	if l == "" {
-		return nil, errors.New("empty PersonalAccessToken: give the token")
+// authStyle is how an application proves who it is.
+func authStyle(basic bool) oauth2.AuthStyle {
+	if basic {
+		return oauth2.AuthStyleInHeader
 	}
-	if strings.ContainsFunc(string(l), func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, errors.New("PersonalAccessToken holds a blank, a line break or another character that no token has: give the token alone")
+	return oauth2.AuthStyleInParams
+}
+
+// loginClient sends what a login sends. Its answers are checked on the way, so
+// that they are judged like all others.
+func loginClient(cfg Config) *http.Client {
+	return &http.Client{
+		Transport:     identityTransport{next: cfg.Transport, userAgent: cfg.UserAgent},
+		CheckRedirect: neverRedirect,
+		Timeout:       cfg.Timeout,
 	}
-	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: string(l)}), nil
 }
 
-func (l PersonalAccessToken) refused() string {
-	return "the personal access token is refused: it has expired, was revoked or belongs to another organization; make a new one"
+// withLoginClient has the oauth2 package use it. No caller's context is in it: a
+// login is made for all callers.
+func withLoginClient(ctx context.Context, client *http.Client) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, client)
 }
 
-// String hides the token.
-func (l PersonalAccessToken) String() string { return "PersonalAccessToken(hidden)" }
+// required names the fields of a login that are empty.
+func required(fields ...requiredField) error {
+	var faults []error
+	for _, f := range fields {
+		if f.value == "" {
+			faults = append(faults, fmt.Errorf("empty %s: give %s", f.name, f.mend))
+		}
+	}
+	return errors.Join(faults...)
+}
 
-// GoString is String, for %#v.
-func (l PersonalAccessToken) GoString() string { return l.String() }
-
-// LogValue is String, for slog.
-func (l PersonalAccessToken) LogValue() slog.Value { return slog.StringValue(l.String()) }
-
-// MarshalText is String, for whoever prints a configuration as JSON or YAML.
-func (l PersonalAccessToken) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// tokenFunc is a function as an oauth2.TokenSource.
-type tokenFunc func() (*oauth2.Token, error)
-
-// Token calls the function.
-func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }
+type requiredField struct{ name, value, mend string }

@@ -86,8 +86,8 @@ func TestTokenURL(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := ClientCredentials{TokenURL: test.given}.tokenURL(base)
-			if got != test.want {
+			got, err := identityURL(test.given, base)
+			if err == nil && got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 			if test.wantErr != "" {
@@ -352,7 +352,11 @@ func TestLoginFailures(t *testing.T) {
 			400, jsonType, `{"error":"invalid_scope","error_description":"OR.Jobs and OR.Jobs.Read"}`, Denied,
 			[]string{"invalid_scope: OR.Jobs and OR.Jobs.Read", "X, X.Read and X.Write for one only"},
 		},
-		"invalid_grant":       {400, jsonType, `{"error":"invalid_grant"}`, Denied, []string{"log in anew"}},
+		"invalid_grant": {400, jsonType, `{"error":"invalid_grant"}`, Denied, []string{"log in anew"}},
+		"a scope, in words": {
+			400, jsonType, `{"errorMessage":"Scope(s) 'OR.Jobs' is(are) invalid. Expect to have 'OR.Queues'"}`, Denied,
+			[]string{"of X, X.Read and X.Write for one only"},
+		},
 		"unauthorized_client": {400, jsonType, `{"error":"unauthorized_client"}`, Denied, []string{"confidential application"}},
 		"another word":        {400, jsonType, `{"error":"invalid_request"}`, Denied, []string{"invalid_request", "check TokenURL, ClientID, ClientSecret and Scopes"}},
 		"scope, in words": {
@@ -393,7 +397,7 @@ func TestLoginFailures(t *testing.T) {
 			if test.kind == Transient && e.RetryAfter != 7*time.Second {
 				t.Errorf("got RetryAfter %s, want 7s", e.RetryAfter)
 			}
-			if strings.Contains(e.Error(), "s3cret") || strings.Contains(e.Error(), url.QueryEscape(testCredentials.ClientSecret)) {
+			if strings.Contains(e.Error(), "s3cret") || strings.Contains(e.Error(), url.QueryEscape(string(testCredentials.ClientSecret))) {
 				t.Errorf("the secret is in %q", e)
 			}
 		})
@@ -437,6 +441,9 @@ func TestLoginsHideTheirSecrets(t *testing.T) {
 	for _, login := range []Login{
 		ClientCredentials{ClientID: "app-1", ClientSecret: "hunter2"},
 		PersonalAccessToken("rt_hunter2"),
+		Password{Username: "ann", Password: "hunter2"},
+		UserKey{ClientID: "id", Key: "hunter2"},
+		RefreshToken{ClientID: "app-1", ClientSecret: "hunter2"},
 	} {
 		var logged bytes.Buffer
 		slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "login", login, "config", Config{Login: login})
@@ -444,7 +451,7 @@ func TestLoginsHideTheirSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := fmt.Sprintf("%v %+v %#v %s %v %+v", login, login, login, login, Config{Login: login}, Config{Login: login}) +
+		text := fmt.Sprintf("%v %+v %#v %s %d %x %q %v %+v", login, login, login, login, login, login, login, Config{Login: login}, Config{Login: login}) +
 			logged.String() + string(asJSON)
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("the secret shows in %s", text)

@@ -38,7 +38,7 @@ func TestConfigFaultsNameFieldValueAndMend(t *testing.T) {
 		"retired":             {func(c *Config) { c.BaseURL = "https://platform.uipath.com/a/b" }, []string{"retired"}},
 		"tenant":              {func(c *Config) { c.Tenant = "a\r\nX: y" }, []string{`line break in Tenant "a\r\nX: y"`}},
 		"timeout":             {func(c *Config) { c.Timeout = -time.Second }, []string{"negative Timeout -1s: give"}},
-		"roots and transport": {func(c *Config) { c.RootCAs, c.Transport = x509.NewCertPool(), http.DefaultTransport }, []string{"RootCAs and Transport"}},
+		"roots and transport": {func(c *Config) { c.RootCAs, c.Transport = x509.NewCertPool(), http.DefaultTransport }, []string{"both Transport and RootCAs"}},
 		"credentials": {
 			func(c *Config) { c.Login = ClientCredentials{Scopes: []string{"offline_access"}} },
 			[]string{"empty ClientID: give", "empty ClientSecret: give", `"offline_access" in Scopes: leave it out`},

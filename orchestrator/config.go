@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"cmp"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -29,8 +30,7 @@ type Config struct {
 	// Tenant is sent as X-UIPATH-TenantName when not empty; on-premises needs
 	// it, elsewhere it does no harm.
 	Tenant string
-	// Login is how to get a token. Required: ClientCredentials or
-	// PersonalAccessToken.
+	// Login is how to get a token. Required.
 	Login Login
 	// Transport carries all requests, those for tokens included. Nil means one
 	// of the client's own: HTTP/2, proxies from the environment, TLS 1.2 or
@@ -39,6 +39,9 @@ type Config struct {
 	// RootCAs are the authorities the client's own transport trusts; nil means
 	// the system's.
 	RootCAs *x509.CertPool
+	// ClientCertificates are what the client's own transport shows to a server
+	// or proxy that asks for one.
+	ClientCertificates []tls.Certificate
 	// UserAgent is sent with every request; default "waybill/" and the version.
 	UserAgent string
 	// Timeout limits one HTTP exchange, answer included; default 30 s.
@@ -55,7 +58,7 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.RetryFor = cmp.Or(c.RetryFor, defaultRetryFor)
 	if c.Transport == nil {
-		c.Transport = newTransport(c.RootCAs)
+		c.Transport = newTransport(c.RootCAs, c.ClientCertificates)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -68,7 +71,7 @@ func (c Config) validate() error {
 	_, urlErr := parseBaseURL(c.BaseURL)
 	faults := []error{urlErr}
 	if c.Login == nil {
-		faults = append(faults, errors.New("no Login: give ClientCredentials or a PersonalAccessToken"))
+		faults = append(faults, errors.New("no Login: give ClientCredentials or another of the ways in"))
 	}
 	if strings.ContainsAny(c.Tenant, "\r\n") {
 		faults = append(faults, fmt.Errorf("line break in Tenant %q: give the tenant's name alone", c.Tenant))
@@ -76,8 +79,8 @@ func (c Config) validate() error {
 	if c.Timeout < 0 {
 		faults = append(faults, fmt.Errorf("negative Timeout %s: give a positive time, or 0 for %s", c.Timeout, defaultTimeout))
 	}
-	if c.RootCAs != nil && c.Transport != nil {
-		faults = append(faults, errors.New("RootCAs and Transport are both set: put the authorities into the transport's TLS configuration"))
+	if (c.RootCAs != nil || c.ClientCertificates != nil) && c.Transport != nil {
+		faults = append(faults, errors.New("both Transport and RootCAs or ClientCertificates are set: put these into the transport's TLS configuration"))
 	}
 	return errors.Join(faults...)
 }

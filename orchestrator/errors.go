@@ -91,6 +91,7 @@ var (
 
 // The error codes that change what happens next.
 const (
+	codeInvalidCredentials = 1000
 	codeItemNotFound       = 1002
 	codeDuplicateReference = 1016
 	codeFolderUnknown      = 1100

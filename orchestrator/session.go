@@ -1,13 +1,10 @@
 package orchestrator
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,19 +34,30 @@ type session struct {
 
 	mu       sync.Mutex
 	token    string
+	access   Access
 	renewAt  time.Time // from here on: renew in the background; zero: never
 	expireAt time.Time // from here on: renew before the call; zero: never
 }
 
-func newSession(cfg Config, base *url.URL) (*session, error) {
-	client := &http.Client{
-		Transport:     identityTransport{next: cfg.Transport, userAgent: cfg.UserAgent},
-		CheckRedirect: neverRedirect,
-		Timeout:       cfg.Timeout,
+// Access is what a login was granted.
+type Access struct {
+	Scopes  []string  // as the token endpoint names them; nil where it does not
+	Expires time.Time // of the present token; zero where nobody says
+}
+
+// LogIn makes sure that there is a token, logging in where there is none, and
+// tells what it is good for. Its error is an *Error of class Identity.
+func (c *Client) LogIn(ctx context.Context) (Access, error) {
+	if _, err := c.session.current(ctx); err != nil {
+		return Access{}, err
 	}
-	// The token source keeps this context for all its logins, hence no caller's.
-	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, client)
-	source, err := cfg.Login.tokenSource(ctx, base)
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return c.session.access, nil
+}
+
+func newSession(cfg Config, base *url.URL) (*session, error) {
+	source, err := cfg.Login.tokenSource(cfg, base)
 	if err != nil {
 		return nil, err
 	}
@@ -132,130 +140,12 @@ func (s *session) logIn() (string, error) {
 		return "", err //nolint:wrapcheck // loginError makes one form of all that sources return
 	}
 	s.token, s.renewAt, s.expireAt = token.AccessToken, time.Time{}, time.Time{}
+	scopes, _ := token.Extra("scope").(string)
+	s.access = Access{Scopes: strings.Fields(scopes), Expires: token.Expiry}
 	if !token.Expiry.IsZero() {
 		life := token.Expiry.Sub(now)
 		s.renewAt = token.Expiry.Add(-min(renewAhead, life/5))
 		s.expireAt = token.Expiry.Add(-min(renewLatest, life/10))
 	}
 	return s.token, nil
-}
-
-const opLogin = "log in"
-
-// loginError makes an *Error of whatever a token source returns.
-func loginError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		if u.Timeout() {
-			err = errors.New("no answer in time")
-		} else {
-			err = u.Err
-		}
-	}
-	return &Error{Op: opLogin, Kind: Transient, Class: Identity, Err: err}
-}
-
-// identityTransport checks the token endpoint's answers before the oauth2
-// package sees them, so that they are judged like all others.
-type identityTransport struct {
-	next      http.RoundTripper
-	userAgent string
-}
-
-// RoundTrip returns an *Error for every answer that is not a token.
-func (t identityTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header.Set("User-Agent", t.userAgent)
-	req.Header.Set("Accept", "application/json")
-	resp, err := t.next.RoundTrip(req)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller is net/http, which wraps it
-	}
-	defer resp.Body.Close() //nolint:errcheck // the answer has been read, or its error is told
-	a, err := read(resp)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkToken(); err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			return nil, e.hiding(secretsOf(req)...)
-		}
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(a.body))
-	return resp, nil
-}
-
-// secretsOf gives what a request for a token has in it that must not be told,
-// should the endpoint repeat it.
-func secretsOf(req *http.Request) []string {
-	_, password, _ := req.BasicAuth()
-	secrets := []string{password}
-	if req.GetBody == nil {
-		return secrets
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		return secrets
-	}
-	defer body.Close() //nolint:errcheck // it is in memory
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return secrets
-	}
-	form, err := url.ParseQuery(string(text))
-	if err != nil {
-		return secrets
-	}
-	return append(secrets, form.Get("client_secret"), form.Get("password"), form.Get("refresh_token"))
-}
-
-// tokenAnswer is what the token endpoint answers when it agrees.
-type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-}
-
-func (t *tokenAnswer) missing() string {
-	if t.AccessToken == "" {
-		return "access_token"
-	}
-	return ""
-}
-
-// checkToken gives nil for a token and the reason for anything else.
-func (a answer) checkToken() error {
-	said := a.complaint()
-	if a.ok() && said.oauth == "" {
-		err := a.decode(new(tokenAnswer))
-		if err == nil {
-			return nil
-		}
-		return &Error{
-			Op: opLogin, Kind: Denied, Class: Identity, StatusCode: a.status, Message: err.Error(),
-			Err: errors.New("something other than the token endpoint answers: check TokenURL, and proxies on the way"),
-		}
-	}
-	e := a.failure(opLogin, Identity, false)
-	if e.Kind != Transient || a.status <= 399 {
-		// Whatever the number: the endpoint was reached and gives no token.
-		e.Kind, e.Err = Denied, loginAdvice(said.oauth)
-	}
-	return e
-}
-
-// loginAdvice says in one sentence what is wrong and what to change.
-func loginAdvice(word string) error {
-	text, ok := map[string]string{
-		"invalid_client":         "the identity server does not know this ClientID with this ClientSecret: check both, and that TokenURL belongs to the application's organization",
-		"invalid_scope":          "the application may not have one of the scopes asked for: add them to its application scopes or ask for fewer, and of X, X.Read and X.Write for one only",
-		"invalid_grant":          "what the login presents has expired, was revoked or was used before: log in anew",
-		"unauthorized_client":    "the application may not log in this way: make it a confidential application with application scopes",
-		"unsupported_grant_type": "the token endpoint does not offer this login: check TokenURL",
-	}[word]
-	if !ok {
-		text = "the token endpoint refuses the login: check TokenURL, ClientID, ClientSecret and Scopes"
-	}
-	return errors.New(text)
 }

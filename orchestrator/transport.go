@@ -16,12 +16,12 @@ import (
 // connections per host would open a new one for nearly every call. Idle ones
 // are dropped after half the shortest time that common servers and gateways
 // keep them, so that a POST hardly ever meets one that is just being closed.
-func newTransport(roots *x509.CertPool) *http.Transport {
+func newTransport(roots *x509.CertPool, certificates []tls.Certificate) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         dialer.DialContext,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: certificates},
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},

@@ -77,6 +77,9 @@ func (t Topology) DeadLettersStream() string { return t.streamName("DEADLETTERS"
 // ControlBucket names the bucket that workers agree by.
 func (t Topology) ControlBucket() string { return t.streamName("CONTROL") }
 
+// TokensBucket names the bucket that workers share logins in.
+func (t Topology) TokensBucket() string { return t.streamName("TOKENS") }
+
 func (t Topology) streamName(role string) string {
 	return strings.ToUpper(cmp.Or(t.Prefix, defaultPrefix)) + "_" + role
 }

@@ -110,7 +110,7 @@ func (d *demo) run(ctx context.Context, simulated *simulatorFlags) error {
 
 	s := simulatedSettings("http://simulator", simulated.folder)
 	s.Limits = demoLimits
-	tenants, err := s.connectTenants(d.log, d.simulator.RoundTripper()) //nolint:contextcheck // a client outlives what makes it
+	tenants, err := s.connectTenants(surroundings{log: d.log, transport: d.simulator.RoundTripper()})
 	if err != nil {
 		return err
 	}

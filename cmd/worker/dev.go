@@ -54,7 +54,7 @@ a fresh start.`,
 
 			settings := simulatedSettings("http://"+address, simulated.folder)
 			settings.Limits = flags.over(settings.Limits)
-			tenants, err := settings.connectTenants(log, nil)
+			tenants, err := settings.connectTenants(surroundings{log: log})
 			if err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ func simulatedSettings(base, folderPath string) settings {
 	return settings{Tenants: []tenant{{
 		Name:     cli.DefaultTenant,
 		URL:      base + "/demo/" + cli.DefaultTenant + "/orchestrator_",
-		ClientID: "simulated", clientSecret: "simulated",
+		ClientID: "simulated", secrets: secrets{loginApplication: "simulated"},
 		Folder: folder{Path: folderPath},
 	}}}
 }

@@ -23,6 +23,7 @@ type discoverCommand struct {
 	config  string
 	folder  string
 	output  string
+	server  cli.NATS
 	logging cli.Logging
 }
 
@@ -34,7 +35,7 @@ func newDiscoverCommand() *cobra.Command {
 		Long: `discover asks Orchestrator what there is for the login that the service would use:
 each folder with its processes and their parameters, its queues and their rules,
 its robots and machines, and the subjects that requests for them are published
-to. It changes nothing, and needs no NATS.
+to. It changes nothing, and needs no NATS but where users' logins are kept there.
 
 Settings come from the environment and waybill.yaml, as those of worker run. The
 login's rights decide what is shown: what it may not read is told in notes, with
@@ -60,6 +61,7 @@ lets it see no folders; the other tenants are shown all the same.`,
 	fs.StringVar(&c.config, "config", "", "configuration file (default "+defaultFile+", if it is there)")
 	fs.StringVar(&c.folder, "folder", "", "path of a folder, such as Finance/Invoices: only this one and those below it")
 	cli.ChoiceFlag(fs, &c.output, "output", "o", cli.FormatTable, []string{cli.FormatTable, cli.FormatJSON, cli.FormatJSONL, formatYAML}, "form of the data on standard output")
+	c.server.AddFlags(fs)
 	c.logging.AddFlags(fs)
 	return cmd
 }
@@ -70,11 +72,19 @@ func (c *discoverCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if len(args) == 1 {
-		if err := s.keepTenant(args[0]); err != nil {
+		t, err := s.chosen(args)
+		if err != nil {
 			return err
 		}
+		s.Tenants = []tenant{t}
 	}
-	tenants, err := s.connectTenants(c.logging.New(cmd.ErrOrStderr()), nil)
+	log := c.logging.New(cmd.ErrOrStderr())
+	js, leave, err := s.openTokens(cmd.Context(), c.server, log)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	tenants, err := s.connectTenants(surroundings{log: log, js: js})
 	if err != nil {
 		return err
 	}
@@ -91,22 +101,6 @@ func (c *discoverCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return summary(failures, len(s.Tenants))
-}
-
-// keepTenant leaves one tenant.
-func (s *settings) keepTenant(name string) error {
-	var names []string
-	for _, t := range s.Tenants {
-		if t.Name == name {
-			s.Tenants = []tenant{t}
-			return nil
-		}
-		names = append(names, t.Name)
-	}
-	if names == nil {
-		return noTenant()
-	}
-	return cli.Errorf(cli.ExitUsage, "tenant %s is not in the settings: they have %s", name, strings.Join(names, ", "))
 }
 
 // discover looks through the tenants of the settings, one after the other. Those that cannot be

@@ -60,7 +60,7 @@ func printed(t *testing.T, c discoverCommand, s settings, transport http.RoundTr
 
 func connected(t *testing.T, s settings, transport http.RoundTripper) []pipeline.Tenant {
 	t.Helper()
-	tenants, err := s.connectTenants(slog.New(slog.DiscardHandler), transport)
+	tenants, err := s.connectTenants(surroundings{log: slog.New(slog.DiscardHandler), transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/tokens"
 )
 
 // The command as a whole: environment, files, exit codes.
@@ -38,7 +39,7 @@ func TestDiscoverCommand(t *testing.T) { //nolint:paralleltest // environment an
 		{name: "all tenants of a file", args: "--config two.yaml -o json", code: cli.ExitCredentials, stdout: []string{`"tenant": "Default"`}, stderr: []string{"tenant Down: list folders: ", "tenant Poor: list folders: 403 Forbidden", "worker: 2 of 3 tenants could not be looked through"}},
 		{name: "one that is down", args: "Down --config two.yaml", code: cli.ExitUnreachable, stderr: []string{"worker: tenant Down: list folders: "}},
 		{name: "one that is up", args: "Default --config two.yaml -o jsonl", stdout: []string{`{"tenant":"Default"`}},
-		{name: "one that is not there", args: "Third --config two.yaml", code: cli.ExitUsage, stderr: []string{"tenant Third is not in the settings: they have Default, Down, Poor"}},
+		{name: "one that is not there", args: "Third --config two.yaml", code: cli.ExitUsage, stderr: []string{"no tenant \"Third\" in the settings: name one of [\"Default\" \"Down\" \"Poor\"]"}},
 		{name: "a folder that is not there", args: "Default --config two.yaml --folder Nowhere", code: cli.ExitUsage, stderr: []string{`--folder "Nowhere": there is no such folder`}},
 		{name: "a folder and what is below", args: "Default --config two.yaml --folder finance -o json", stdout: []string{`"path": "Finance"`, `"path": "Finance/Claims v1.0"`}},
 		{name: "YAML names the file", env: []string{"UIPATH_URL=" + good, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET_FILE=secret"}, args: "-o yaml", stdout: []string{"    clientSecretFile: secret\n"}},
@@ -105,9 +106,9 @@ func TestDiscoveredYAMLLoads(t *testing.T) { //nolint:paralleltest // environmen
 	}
 	shared := sim.AddFolder("Shared")
 	want := settings{Prefix: "acme", Tenants: []tenant{{
-		Name: cli.DefaultTenant, URL: good, ClientID: "id", ClientSecretFile: "secret", clientSecret: "s", Folder: folder{Key: shared.Key},
+		Name: cli.DefaultTenant, URL: good, ClientID: "id", ClientSecretFile: "secret", secrets: secrets{loginApplication: "s"}, Folder: folder{Key: shared.Key},
 	}}}
-	if diff := cmp.Diff(want, s, cmp.AllowUnexported(tenant{})); diff != "" {
+	if diff := cmp.Diff(want, s, cmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{})); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%s", diff, text)
 	}
 }

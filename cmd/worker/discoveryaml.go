@@ -66,11 +66,10 @@ func plain(text string) string {
 
 // withSecretFiles names the files that the environment's secrets were read from.
 func (t tenant) withSecretFiles() tenant {
-	if t.clientSecret != "" {
-		t.ClientSecretFile = cmp.Or(t.ClientSecretFile, os.Getenv("UIPATH_CLIENT_SECRET_FILE"))
-	}
-	if t.pat != "" {
-		t.PATFile = cmp.Or(t.PATFile, os.Getenv("UIPATH_PAT_FILE"))
+	for kind, file := range t.secretFiles() {
+		if t.secrets[kind] != "" {
+			*file = cmp.Or(*file, os.Getenv(secretVariables[kind]+"_FILE"))
+		}
 	}
 	return t
 }
@@ -95,11 +94,11 @@ func (t tenantFound) defaultFolder(set folder) folder {
 // it are published.
 func (t tenantFound) comments(known tenant) []string {
 	var lines []string
-	if known.ClientSecretFile == "" && known.clientSecret != "" {
-		lines = append(lines, "clientSecretFile: …   or UIPATH_CLIENT_SECRET in the environment, as now")
-	}
-	if known.PATFile == "" && known.pat != "" {
-		lines = append(lines, "patFile: …   or UIPATH_PAT in the environment, as now")
+	files := known.secretFiles()
+	for _, kind := range known.secrets.kinds() {
+		if *files[kind] == "" {
+			lines = append(lines, secretFileNames[kind]+": …   or "+secretVariables[kind]+" in the environment, as now")
+		}
 	}
 	if known.Folder == (folder{}) {
 		lines = append(lines, "folder: {key: …}   what - means in subjects: one of the folders below")

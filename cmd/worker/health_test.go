@@ -85,7 +85,7 @@ func TestHealthBeforeServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := simulatedSettings("http://127.0.0.1:1", "Shared")
-	tenants, err := s.connectTenants(slog.New(slog.DiscardHandler), nil)
+	tenants, err := s.connectTenants(surroundings{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

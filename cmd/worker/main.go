@@ -5,6 +5,7 @@
 //	worker dev         the service with NATS and a simulated Orchestrator built in
 //	worker run         the service
 //	worker discover    what tenants have, and the subjects that requests for it go to
+//	worker login       a user's login, for worker run to go on with
 //	worker simulator   a simulated Orchestrator alone
 //	worker prove       the promise, tried with processes that are killed
 //
@@ -36,6 +37,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
+	root.AddCommand(newRunCommand(), newLoginCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
 	return root
 }

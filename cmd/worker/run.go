@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -81,10 +80,14 @@ work; killing one loses nothing.
 Settings come from flags, then the environment, then waybill.yaml:
   NATS_URL NATS_CREDS NATS_CONTEXT NATS_NKEY NATS_CA NATS_CERT NATS_KEY
   UIPATH_URL, or UIPATH_URI UIPATH_ORGANIZATION UIPATH_TENANT
-  UIPATH_CLIENT_ID UIPATH_CLIENT_SECRET UIPATH_SCOPE UIPATH_IDENTITY_URI
-  UIPATH_PAT UIPATH_FOLDER_PATH UIPATH_FOLDER_KEY UIPATH_FOLDER_ID
+  UIPATH_LOGIN UIPATH_CLIENT_ID UIPATH_CLIENT_SECRET UIPATH_CLIENT_AUTH
+  UIPATH_SCOPE UIPATH_IDENTITY_URI UIPATH_PAT UIPATH_USERNAME UIPATH_PASSWORD
+  UIPATH_USER_KEY UIPATH_CA UIPATH_CERT UIPATH_KEY
+  UIPATH_FOLDER_PATH UIPATH_FOLDER_KEY UIPATH_FOLDER_ID
+  WAYBILL_PREFIX WAYBILL_TOKEN_STORE WAYBILL_TOKEN_FOLDER WAYBILL_TOKEN_KEY
 Secrets are never flags; each may also be in a file that the variable with _FILE
-names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE).`,
+names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, …), or come from standard input
+where that is -.`,
 		Example: `  NATS_URL=nats://nats.example.net:4222 \
   UIPATH_URL=https://cloud.uipath.com/organization/tenant/orchestrator_ \
   UIPATH_CLIENT_ID=… UIPATH_CLIENT_SECRET_FILE=/run/secrets/uipath \
@@ -101,17 +104,24 @@ names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE).`,
 				s.Replicas = replicas
 			}
 			s.Limits = flags.over(s.Limits)
-			log := flags.logging.New(cmd.ErrOrStderr())
-			tenants, err := s.connectTenants(log, nil)
-			if err != nil {
+			if err := s.checkLogins(); err != nil {
 				return err
 			}
+			log := flags.logging.New(cmd.ErrOrStderr())
 			server.Logger = log
 			nc, err := server.Connect(cmd.Context(), "waybill worker")
 			if err != nil {
 				return err //nolint:wrapcheck // it names the server and what to do
 			}
 			defer nc.Close()
+			js, err := openJetStream(nc)
+			if err != nil {
+				return err
+			}
+			tenants, err := s.connectTenants(surroundings{log: log, js: js})
+			if err != nil {
+				return err
+			}
 			collectRarely()
 			cfg := s.workerConfig(tenants, provision, log)
 			if unsteady != 0 {
@@ -129,44 +139,16 @@ names (UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE).`,
 	return cmd
 }
 
-// connectTenants makes the clients. transport is for a simulated Orchestrator
-// in this process; nil is the network.
-func (s settings) connectTenants(log *slog.Logger, transport http.RoundTripper) ([]pipeline.Tenant, error) {
-	if len(s.Tenants) == 0 {
-		return nil, noTenant()
-	}
-	var tenants []pipeline.Tenant
-	for _, t := range s.Tenants {
-		login, err := t.login()
-		if err != nil {
-			return nil, err
-		}
-		client, err := orchestrator.New(orchestrator.Config{
-			BaseURL: t.URL, Tenant: t.Name, Login: login, Transport: transport,
-			Timeout: s.Limits.CallTimeout, RetryFor: clientRetries, Logger: log,
-		})
-		if err != nil {
-			return nil, cli.Errorf(cli.ExitUsage, "tenant %s, with the URL of UIPATH_URL or %s (and the token URL of UIPATH_IDENTITY_URI or tokenUrl): %w", t.Name, defaultFile, err)
-		}
-		tenants = append(tenants, pipeline.Tenant{
-			Name: t.Name, Client: client, DefaultFolder: t.folderRef(), MaxInFlight: t.MaxInFlight,
-			ListReadsPerMinute: t.ListReadsPerMinute, ItemIDs: t.ItemIDs, ClassicFolders: t.ClassicFolders,
-		})
-	}
-	return tenants, nil
-}
-
-// clientRetries is how long the client itself repeats what is surely not done.
-// Beyond a short hiccup the pipeline does better: it gives the claim back and
-// pauses the tenant for all workers.
-const clientRetries = 2 * time.Second
-
 // reached is set by tests alone, which end the process at one of its points.
 var reached func(p pipeline.Point, index, of int)
 
+func (s settings) topology() pipeline.Topology {
+	return pipeline.Topology{Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention}
+}
+
 func (s settings) workerConfig(tenants []pipeline.Tenant, provision bool, log *slog.Logger) pipeline.Config {
 	cfg := pipeline.Config{
-		Topology:  pipeline.Topology{Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention},
+		Topology:  s.topology(),
 		Tenants:   tenants,
 		Worker:    s.Worker,
 		Provision: provision,
@@ -192,9 +174,9 @@ func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen strin
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	nc.SetClosedHandler(func(*nats.Conn) { cancel(errClosed) })
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
+	js, err := openJetStream(nc)
 	if err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
+		return err
 	}
 	cfg.JetStream = js
 	w, err := pipeline.New(cfg)
@@ -216,6 +198,15 @@ func serve(ctx context.Context, nc *nats.Conn, cfg pipeline.Config, listen strin
 		}
 	}
 	return exitCodeOf(err)
+}
+
+// openJetStream gives the way to the streams.
+func openJetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return js, nil
 }
 
 // errClosed is why a worker ends by itself: a connection that is closed, not

@@ -29,7 +29,7 @@ func TestServeEndsWithItsConnection(t *testing.T) {
 	defer orchestrator.Close()
 	log := slog.New(slog.DiscardHandler)
 	s := simulatedSettings("http://simulator", "Shared")
-	tenants, err := s.connectTenants(log, orchestrator.RoundTripper())
+	tenants, err := s.connectTenants(surroundings{log: log, transport: orchestrator.RoundTripper()})
 	if err != nil {
 		t.Fatal(err)
 	}

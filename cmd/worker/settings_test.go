@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/tokens"
 	"waybill/orchestrator"
 )
 
@@ -20,7 +21,9 @@ import (
 var settingVariables = []string{
 	"WAYBILL_PREFIX", "UIPATH_URL", "UIPATH_URI", "UIPATH_ORGANIZATION", "UIPATH_TENANT", "UIPATH_IDENTITY_URI",
 	"UIPATH_CLIENT_ID", "UIPATH_CLIENT_SECRET", "UIPATH_CLIENT_SECRET_FILE", "UIPATH_SCOPE", "UIPATH_PAT", "UIPATH_PAT_FILE",
-	"UIPATH_FOLDER_PATH", "UIPATH_FOLDER_KEY", "UIPATH_FOLDER_ID",
+	"UIPATH_FOLDER_PATH", "UIPATH_FOLDER_KEY", "UIPATH_FOLDER_ID", "UIPATH_LOGIN", "UIPATH_CLIENT_AUTH", "UIPATH_USERNAME",
+	"UIPATH_PASSWORD", "UIPATH_PASSWORD_FILE", "UIPATH_USER_KEY", "UIPATH_USER_KEY_FILE", "UIPATH_REDIRECT_URL", "UIPATH_ACR_VALUES",
+	"UIPATH_CA", "UIPATH_CERT", "UIPATH_KEY", "WAYBILL_TOKEN_STORE", "WAYBILL_TOKEN_FOLDER", "WAYBILL_TOKEN_KEY", "WAYBILL_TOKEN_KEY_FILE",
 }
 
 // inFolder moves into a folder with these files and sets the environment to
@@ -56,37 +59,37 @@ func TestLoadSettings(t *testing.T) { //nolint:paralleltest // environment and f
 			name:        "environment alone, the cloud",
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_SCOPE=OR.Jobs OR.Queues", "UIPATH_FOLDER_PATH=Finance/Invoices"},
 			want: settings{Tenants: []tenant{{
-				Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", Scopes: []string{"OR.Jobs", "OR.Queues"}, Folder: folder{Path: "Finance/Invoices"},
+				Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginApplication: "s"}, Scopes: []string{"OR.Jobs", "OR.Queues"}, Folder: folder{Path: "Finance/Invoices"},
 			}}},
 		},
 		{
 			name:        "environment alone, in parts",
 			environment: []string{"UIPATH_URI=https://cloud.uipath.com/", "UIPATH_ORGANIZATION=acme", "UIPATH_TENANT=prod", "UIPATH_PAT=rt_1", "UIPATH_FOLDER_ID=7"},
-			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, pat: "rt_1", Folder: folder{ID: 7}}}},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, secrets: secrets{loginToken: "rt_1"}, Folder: folder{ID: 7}}}},
 		},
 		{
 			name:        "environment alone, on premises",
 			environment: []string{"UIPATH_URI=https://orchestrator.example.net", "UIPATH_IDENTITY_URI=https://orchestrator.example.net/identity/", "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_FOLDER_KEY=k"},
 			want: settings{Tenants: []tenant{{
 				Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/identity/connect/token",
-				ClientID: "id", clientSecret: "s", Folder: folder{Key: "k"},
+				ClientID: "id", secrets: secrets{loginApplication: "s"}, Folder: folder{Key: "k"},
 			}}},
 		},
 		{
 			name:        "an identity URI that is the token endpoint already",
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_IDENTITY_URI=https://id.example.net/connect/token", "UIPATH_PAT=rt_1"},
-			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, TokenURL: "https://id.example.net/connect/token", pat: "rt_1"}}},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, TokenURL: "https://id.example.net/connect/token", secrets: secrets{loginToken: "rt_1"}}}},
 		},
 		{
 			name:        "UIPATH_URL goes before UIPATH_URI",
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_URI=https://elsewhere.example.net", "UIPATH_PAT=rt_1"},
-			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, pat: "rt_1"}}},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, secrets: secrets{loginToken: "rt_1"}}}},
 		},
 		{
 			name:        "secrets by files that the environment names",
 			files:       map[string]string{"secret": "s3cr3t \r\n", "pat": "rt_1\n"},
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET_FILE=secret", "UIPATH_PAT_FILE=pat"},
-			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s3cr3t ", pat: "rt_1"}}},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginApplication: "s3cr3t ", loginToken: "rt_1"}}}},
 		},
 		{
 			name: "file alone",
@@ -120,10 +123,10 @@ tenants:
 				},
 				Tenants: []tenant{
 					{
-						Name: "prod", URL: cloudURL, ClientID: "id", ClientSecretFile: "secret", clientSecret: "s", Scopes: []string{"OR.Jobs"}, Folder: folder{Path: "Finance"},
+						Name: "prod", URL: cloudURL, ClientID: "id", ClientSecretFile: "secret", secrets: secrets{loginApplication: "s"}, Scopes: []string{"OR.Jobs"}, Folder: folder{Path: "Finance"},
 						MaxInFlight: 4, ListReadsPerMinute: 30, ItemIDs: []string{"Invoices"}, ClassicFolders: true,
 					},
-					{Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/token", PATFile: "secret", pat: "s", DiscoveryURL: "https://legacy.example.net/cloudrpa"},
+					{Name: cli.DefaultTenant, URL: "https://orchestrator.example.net", TokenURL: "https://orchestrator.example.net/token", PATFile: "secret", secrets: secrets{loginToken: "s"}, DiscoveryURL: "https://legacy.example.net/cloudrpa"},
 				},
 			},
 		},
@@ -131,14 +134,14 @@ tenants:
 			name:        "the environment's credentials are for the file's one tenant",
 			files:       map[string]string{"waybill.yaml": "tenants:\n  - name: prod\n    url: " + cloudURL + "\n    folder: {path: Finance}\n"},
 			environment: []string{"UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s"},
-			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", Folder: folder{Path: "Finance"}}}},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginApplication: "s"}, Folder: folder{Path: "Finance"}}}},
 		},
 		{
 			name:        "the environment goes before the file",
 			files:       map[string]string{"waybill.yaml": "prefix: file\ntenants:\n  - name: prod\n    url: https://old.example.net\n    clientId: old\n    clientSecretFile: missing\n    scopes: [old]\n    folder: {id: 1}\n    maxInFlight: 4\n"},
 			environment: []string{"WAYBILL_PREFIX=environment", "UIPATH_TENANT=prod", "UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=s", "UIPATH_SCOPE=new", "UIPATH_FOLDER_PATH=Finance"},
 			want: settings{Prefix: "environment", Tenants: []tenant{{
-				Name: "prod", URL: cloudURL, ClientID: "id", clientSecret: "s", ClientSecretFile: "missing", Scopes: []string{"new"}, Folder: folder{Path: "Finance"}, MaxInFlight: 4,
+				Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginApplication: "s"}, ClientSecretFile: "missing", Scopes: []string{"new"}, Folder: folder{Path: "Finance"}, MaxInFlight: 4,
 			}}},
 		},
 		{
@@ -146,8 +149,8 @@ tenants:
 			files:       map[string]string{"secret": "s", "waybill.yaml": "tenants:\n  - {name: test, url: https://test.example.net, patFile: secret}\n"},
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=rt_1"},
 			want: settings{Tenants: []tenant{
-				{Name: "test", URL: "https://test.example.net", PATFile: "secret", pat: "s"},
-				{Name: "prod", URL: cloudURL, pat: "rt_1"},
+				{Name: "test", URL: "https://test.example.net", PATFile: "secret", secrets: secrets{loginToken: "s"}},
+				{Name: "prod", URL: cloudURL, secrets: secrets{loginToken: "rt_1"}},
 			}},
 		},
 	} {
@@ -157,7 +160,7 @@ tenants:
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(tenant{}), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})
@@ -223,16 +226,16 @@ func TestLogin(t *testing.T) {
 		fault  string
 	}{
 		{
-			name: "client credentials", tenant: tenant{ClientID: "id", clientSecret: "s", Scopes: []string{"OR.Jobs"}, TokenURL: "https://id.example.net/token"},
+			name: "client credentials", tenant: tenant{ClientID: "id", secrets: secrets{loginApplication: "s"}, Scopes: []string{"OR.Jobs"}, TokenURL: "https://id.example.net/token"},
 			want: orchestrator.ClientCredentials{TokenURL: "https://id.example.net/token", ClientID: "id", ClientSecret: "s", Scopes: []string{"OR.Jobs"}},
 		},
-		{name: "personal access token", tenant: tenant{pat: "rt_1"}, want: orchestrator.PersonalAccessToken("rt_1")},
+		{name: "personal access token", tenant: tenant{secrets: secrets{loginToken: "rt_1"}}, want: orchestrator.PersonalAccessToken("rt_1")},
 		{name: "no secret", tenant: tenant{Name: "prod", ClientID: "id"}, fault: "tenant prod: there is a client id but no secret"},
-		{name: "no id", tenant: tenant{Name: "prod", clientSecret: "s"}, fault: "tenant prod: no credentials"},
+		{name: "no id", tenant: tenant{Name: "prod", secrets: secrets{loginApplication: "s"}}, fault: "tenant prod: login application lacks the application's id: set UIPATH_CLIENT_ID"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := test.tenant.login()
+			got, err := test.tenant.login(tokenPlaces{})
 			if test.fault != "" {
 				if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitCredentials || !strings.HasPrefix(e.Error(), test.fault) {
 					t.Errorf("got %v, want %q with exit code %d", err, test.fault, cli.ExitCredentials)
@@ -284,7 +287,7 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		for _, tenant := range s.Tenants {
-			if tenant.clientSecret != "" || tenant.pat != "" {
+			if len(tenant.secrets) > 0 {
 				t.Error("the file gave a secret itself")
 			}
 		}
@@ -296,7 +299,7 @@ func FuzzSettings(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was written is refused: %v\n%s", err, written)
 		}
-		if diff := cmp.Diff(s, again, cmp.AllowUnexported(tenant{}), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(s, again, cmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("written and read again it means something else:\n%s", diff)
 		}
 	})

@@ -98,7 +98,7 @@ func (f *identityFlags) config() (simulator.Config, error) {
 		return simulator.Config{}, err
 	}
 	cfg := simulator.Config{
-		Org: f.organization, ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: clientSecret,
+		Org: f.organization, ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: string(clientSecret),
 		TokenLife: f.tokenLife, PasswordTokenLife: f.tokenLife,
 		Switches: simulator.Switches{RefreshTokenLeeway: f.refreshTokenLeeway},
 	}
@@ -107,7 +107,7 @@ func (f *identityFlags) config() (simulator.Config, error) {
 		return simulator.Config{}, cli.Errorf(cli.ExitUsage, "UIPATH_USERNAME and UIPATH_PASSWORD go together: set both or none")
 	}
 	if name != "" {
-		cfg.Users = []simulator.User{{Name: name, Password: password}}
+		cfg.Users = []simulator.User{{Name: name, Password: string(password)}}
 	}
 	return cfg, nil
 }

@@ -1,0 +1,115 @@
+package tokens
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"waybill/orchestrator"
+)
+
+// file is a file that only its owner can read, and beside it another by which
+// processes take turns.
+type file struct {
+	path string
+}
+
+// lockRetry spaces the tries to get the lock.
+const lockRetry = 20 * time.Millisecond
+
+// File keeps a grant in a file, of mode 0600; the folder is made if it is
+// missing.
+func File(path string, key Key) *Store {
+	return &Store{place: file{path: path}, key: key}
+}
+
+func (f file) String() string { return f.path }
+
+func (f file) read(context.Context) ([]byte, string, error) {
+	info, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", orchestrator.ErrNoGrant
+	}
+	if err != nil {
+		return nil, "", err //nolint:wrapcheck // it names the file
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return nil, "", fmt.Errorf("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
+	}
+	value, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, "", err //nolint:wrapcheck // it names the file
+	}
+	return value, revisionOf(value), nil
+}
+
+func revisionOf(value []byte) string {
+	sum := sha256.Sum256(value)
+	return hex.EncodeToString(sum[:])
+}
+
+func (f file) write(ctx context.Context, value []byte, revision string) error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return err //nolint:wrapcheck // it names the folder
+	}
+	lock := flock.New(f.path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	defer lock.Unlock() //nolint:errcheck // it ends with the process too
+	_, present, err := f.read(ctx)
+	if err != nil && !errors.Is(err, orchestrator.ErrNoGrant) {
+		return err
+	}
+	if present != revision {
+		return orchestrator.ErrGrantChanged
+	}
+	return replace(f.path, value)
+}
+
+// replace puts a whole new file in the place of the old one, on disk.
+func replace(path string, value []byte) (err error) {
+	dir := filepath.Dir(path)
+	temporary, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // of mode 0600
+	if err != nil {
+		return err //nolint:wrapcheck // it names the file
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temporary.Name())
+		}
+	}()
+	_, err = temporary.Write(value)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(temporary.Name(), path); err != nil {
+		return err //nolint:wrapcheck // it names the files
+	}
+	return syncFolder(dir)
+}
+
+// syncFolder has the folder's new entry reach the disk. Windows cannot, and does
+// not need it.
+func syncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir) //nolint:gosec // G304: the folder of the file just written
+	if err != nil {
+		return err //nolint:wrapcheck // it names the folder
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,102 @@
+package orchestrator
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Password is the login with a user's name and password, which standalone
+// Orchestrator offers, as in the page "ROPC authentication" of its API guide.
+// UiPath advises against it where an external application can be had.
+type Password struct {
+	TenancyName string // the tenant's name; default Config.Tenant
+	Username    string // user name or e-mail address
+	Password    Secret
+}
+
+// passwordTokenLife is how long such a token is good by default; the answer does
+// not say. Where an administrator has set less, the first 401 renews it.
+const passwordTokenLife = 30 * time.Minute
+
+const pathAuthenticate = "/api/Account/Authenticate"
+
+// authenticateRequest is the body that Orchestrator wants.
+type authenticateRequest struct {
+	TenancyName string `json:"tenancyName,omitempty"`
+	Username    string `json:"usernameOrEmailAddress"`
+	Password    string `json:"password"`
+}
+
+// authenticateAnswer is the envelope that has the token in it.
+type authenticateAnswer struct {
+	Result  string `json:"result"`
+	Success *bool  `json:"success"`
+}
+
+func (a *authenticateAnswer) missing() string {
+	if a.Result == "" {
+		return "result"
+	}
+	return ""
+}
+
+func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, error) {
+	faults := []error{required(
+		requiredField{"Username", l.Username, "the user's name or e-mail address"},
+		requiredField{"Password", string(l.Password), "the user's password"},
+	)}
+	if _, cloud := organization(base); cloud {
+		faults = append(faults, fmt.Errorf("login by password at BaseURL %q: only standalone Orchestrator, https://host, has it; use an external application", base))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	poster := jsonPoster{client: plainClient(cfg), address: strings.TrimSuffix(base.String(), "/") + pathAuthenticate, userAgent: cfg.UserAgent}
+	body := authenticateRequest{TenancyName: cmp.Or(l.TenancyName, cfg.Tenant), Username: l.Username, Password: string(l.Password)}
+	return tokenFunc(func() (*oauth2.Token, error) {
+		asked := time.Now()
+		a, err := poster.post(body)
+		if err != nil {
+			return nil, err
+		}
+		token, refusal := a.authenticated()
+		if refusal != nil {
+			return nil, refusal.hiding(string(l.Password))
+		}
+		return &oauth2.Token{AccessToken: token, Expiry: asked.Add(passwordTokenLife)}, nil
+	}), nil
+}
+
+func (Password) refused() string {
+	return "a freshly issued token is refused too: check that the user belongs to the tenant (TenancyName)"
+}
+
+// authenticated gives the token, or what came instead of it.
+func (a answer) authenticated() (string, *Error) {
+	var envelope authenticateAnswer
+	if a.ok() {
+		switch err := a.decode(&envelope); {
+		case err == nil && (envelope.Success == nil || *envelope.Success):
+			return envelope.Result, nil
+		case envelope.Success == nil:
+			return "", a.notALogin(err, "something other than Orchestrator answers: check BaseURL, and proxies on the way; Automation Cloud has no login by password")
+		}
+	}
+	said := a.complaint()
+	e := a.failure(opLogin, Identity, false)
+	if e.Kind == Transient && a.status > 399 {
+		return "", e
+	}
+	e.Kind, e.Err = Denied, errors.New("the login by password is refused: check that it offers it, Username, Password and TenancyName")
+	if said.code == codeInvalidCredentials || a.status == http.StatusUnauthorized {
+		e.Err = errors.New("there is no such user with this password in this tenant: check Username, Password and TenancyName (each further attempt counts towards locking the user)")
+	}
+	return "", e
+}
