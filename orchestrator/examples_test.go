@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -21,8 +22,10 @@ type example struct {
 		Form map[string]string `json:"form"`
 	} `json:"request"`
 	Response struct {
-		Status int             `json:"status"`
-		Body   json.RawMessage `json:"body"`
+		Status   int             `json:"status"`
+		Body     json.RawMessage `json:"body"`
+		Location string          `json:"location"`
+		ErrorID  json.RawMessage `json:"error_id_decoded"`
 	} `json:"response"`
 }
 
@@ -39,17 +42,14 @@ func (e example) data(t *testing.T) json.RawMessage {
 
 // notOurs are the recordings of what this package does not call.
 var notOurs = map[string]string{
-	"error-bulk-users-duplicate.json":           "users",
-	"folders-list-cli.json":                     "names of the command line's own",
-	"identity-error-page-219.json":              "another login",
-	"identity-error-page-invalid-redirect.json": "another login",
-	"onprem-authenticate-200.json":              "another login",
-	"queue-export-completed.json":               "exports",
-	"queue-export-started.json":                 "exports",
-	"queue-processing-stats-2026-cli.json":      "statistics",
-	"settransactionresult-requests-2020.json":   "robots",
-	"stopjobs-request.json":                     "stopping jobs",
-	"user-folder-roles-page-items.json":         "users",
+	"error-bulk-users-duplicate.json":         "users",
+	"folders-list-cli.json":                   "names of the command line's own",
+	"queue-export-completed.json":             "exports",
+	"queue-export-started.json":               "exports",
+	"queue-processing-stats-2026-cli.json":    "statistics",
+	"settransactionresult-requests-2020.json": "robots",
+	"stopjobs-request.json":                   "stopping jobs",
+	"user-folder-roles-page-items.json":       "users",
 }
 
 // ours says what every other recording means to the client.
@@ -81,6 +81,10 @@ var ours = map[string]func(*testing.T, example){
 	"error-startjobs-400-priority.json":                     meansError(Rejected, 1009, "Cannot set a specific priority value when a standard job priority setting is selected.", nil),
 	"error-startjobs-404-process-missing.json":              meansError(Rejected, 0, "The job's associated process could not be found", ErrNotFound),
 	"token-invalid-grant.json":                              meansDeniedLogin("invalid_grant"),
+
+	"identity-error-page-219.json":              meansErrorPage("219: the user does not belong to the organization"),
+	"identity-error-page-invalid-redirect.json": meansErrorPage("Invalid redirect_uri: the redirect address is not registered for the application"),
+	"onprem-authenticate-200.json":              meansAuthenticated,
 
 	"token-client-credentials-200.json":                meansToken,
 	"token-client-credentials-org-scoped-url-200.json": meansToken,
@@ -231,6 +235,52 @@ func meansDeniedLogin(message string) func(*testing.T, example) {
 		if got.Class != Identity {
 			t.Errorf("got class %s", got.Class)
 		}
+	}
+}
+
+func meansAuthenticated(t *testing.T, e example) {
+	t.Helper()
+	client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, pathAuthenticate) {
+			var recorded map[string]any
+			if err := json.Unmarshal(e.Request.Body, &recorded); err != nil {
+				t.Error(err)
+			}
+			sent := bodyOf(t, r)
+			for name := range recorded {
+				if sent[name] == nil {
+					t.Errorf("the body lacks %s", name)
+				}
+			}
+			reply(w, e.status(), string(e.Response.Body))
+			return
+		}
+		if got := r.Header.Get("Authorization"); got != "Bearer REDACTED" {
+			t.Errorf("got %q", got)
+		}
+		reply(w, 200, `{"Id":5}`)
+	}, func(c *Config) {
+		c.BaseURL, c.Tenant, c.Login = "https://orchestrator.example", "Default", Password{Username: "admin", Password: "pw"}
+	})
+	if _, err := client.Job(t.Context(), Folder{}, 5); err != nil {
+		t.Error(err)
+	}
+}
+
+// meansErrorPage has a user give the address of the identity server's page.
+func meansErrorPage(message string) func(*testing.T, example) {
+	return func(t *testing.T, e example) {
+		t.Helper()
+		address := e.Response.Location
+		if address == "" {
+			address = "https://cloud.uipath.com/identity_/web/?errorCode=invalid_request&errorId=" + base64.StdEncoding.EncodeToString(e.Response.ErrorID)
+		}
+		a, err := NewAuthorization(Config{BaseURL: testBase, Login: RefreshToken{ClientID: "app"}}, AuthorizationRequest{RedirectURL: "http://localhost:8085/callback"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Exchange(t.Context(), address)
+		wantText(t, asError(t, err, Denied).Error(), message)
 	}
 }
 
