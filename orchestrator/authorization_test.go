@@ -118,19 +118,19 @@ func TestWhatComesBack(t *testing.T) {
 	}{
 		{"redirect address not registered", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg, func(r *orchestrator.AuthorizationRequest) { r.RedirectURL = "http://localhost:9999/other" })
-			return a, newBrowser(t, server).open(a.URL(), "ann")
+			return a, comeBack(t, server.Visitor("ann", "pass word"), a)
 		}, []string{"Invalid redirect_uri", "is not registered for the application", "letter by letter"}},
 		{"user of another organization", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)
-			return a, newBrowser(t, server).open(a.URL(), "eve")
+			return a, comeBack(t, server.Visitor("eve", "pass word"), a)
 		}, []string{"219", "does not belong to the organization of BaseURL"}},
 		{"scopes that do not go together", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg, func(r *orchestrator.AuthorizationRequest) { r.Scopes = []string{"OR.Jobs", "OR.Jobs.Read"} })
-			return a, newBrowser(t, server).open(a.URL(), "ann")
+			return a, comeBack(t, server.Visitor("ann", "pass word"), a)
 		}, []string{"invalid_scope", "of X, X.Read and X.Write for one only"}},
 		{"code used twice", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)
-			address := newBrowser(t, server).open(a.URL(), "ann")
+			address := comeBack(t, server.Visitor("ann", "pass word"), a)
 			if _, err := a.Exchange(t.Context(), address); err != nil {
 				t.Fatal(err)
 			}
@@ -138,18 +138,18 @@ func TestWhatComesBack(t *testing.T) {
 		}, []string{"400 Bad Request: invalid_grant", "the code has expired, was used before, or belongs to another application or redirect address"}},
 		{"code too old", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)
-			address := newBrowser(t, server).open(a.URL(), "ann")
+			address := comeBack(t, server.Visitor("ann", "pass word"), a)
 			time.Sleep(6 * time.Minute)
 			return a, address
 		}, []string{"invalid_grant", "log in again"}},
 		{"code of another login", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			other := newAuthorization(t, cfg)
-			return newAuthorization(t, cfg), newBrowser(t, server).open(other.URL(), "ann")
+			return newAuthorization(t, cfg), comeBack(t, server.Visitor("ann", "pass word"), other)
 		}, []string{"is the answer to another login"}},
 		{"secret missing", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			cfg.Login = orchestrator.RefreshToken{ClientID: "app", ClientSecret: "guess"}
 			a := newAuthorization(t, cfg)
-			return a, newBrowser(t, server).open(a.URL(), "ann")
+			return a, comeBack(t, server.Visitor("ann", "pass word"), a)
 		}, []string{"invalid_client", "does not know this ClientID with this ClientSecret"}},
 		{"refused by the user", func(t *testing.T, _ *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)

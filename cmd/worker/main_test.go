@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"waybill/cmd/internal/proving"
+	"waybill/orchestrator"
 )
 
 // The test binary stands for the programs too: started under one of these
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) {
 		"worker": func() {
 			if spec := os.Getenv(crashVariable); spec != "" {
 				reached = crashAt(spec)
+			}
+			if os.Getenv(crashSaveVariable) != "" {
+				wrapStore = func(s orchestrator.TokenStore) orchestrator.TokenStore { return crashingStore{s} }
 			}
 			main()
 		},

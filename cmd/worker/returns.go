@@ -141,7 +141,7 @@ func (r *returns) serve(w http.ResponseWriter, req *http.Request, redirectURL st
 
 var shown = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>waybill: {{.Title}}</title></head>
-<body style="font-family: sans-serif; margin: 3em; max-width: 40em"><h1>{{.Title}}</h1><p>{{.Text}}</p></body></html>
+<body style="font-family: sans-serif; margin: 3em; max-width: 40em"><h1 id="done">{{.Title}}</h1><p>{{.Text}}</p></body></html>
 `))
 
 func (p page) write(w http.ResponseWriter, req *http.Request) {
