@@ -107,6 +107,8 @@
 //	lane.go request.go payload.go object.go outcome.go
 //	                                           the wire: names, what is asked, what is told
 //	topology.go control.go                     streams, subjects, the bucket workers agree by
+//	permissions.go permissions_roles.go permissions_print.go
+//	                                           what NATS must allow to whom
 //	publisher.go watch.go                      for producers and for subscribers
 //	worker.go lanes.go runner.go target.go     a worker, its lanes, one lane, what it is in Orchestrator
 //	delivery.go claiming.go call.go doubt.go lookup.go settle.go

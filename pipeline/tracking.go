@@ -36,9 +36,9 @@ func (w *Worker) followToTheEnd(ctx, work context.Context, t *tenant) {
 }
 
 func (w *Worker) followTenant(ctx, work context.Context, t *tenant) error {
-	filter := w.cfg.Topology.subject("outcomes", encodeToken(t.Name), "*", "*", "*", "*", string(StageAccepted))
+	filter := w.cfg.Topology.trackingFilter(t.Name)
 	consumer, err := w.js.CreateOrUpdateConsumer(ctx, w.cfg.Topology.LedgerStream(), jetstream.ConsumerConfig{
-		Durable:       "tracking_" + consumerName(filter, Lane{Tenant: t.Name, Name: "accepted"}),
+		Durable:       w.cfg.Topology.trackingConsumer(t.Name),
 		Description:   "accepted requests whose end is awaited",
 		FilterSubject: filter,
 		AckPolicy:     jetstream.AckExplicitPolicy,

@@ -38,6 +38,9 @@ type Options struct {
 	// this one's own may be one.
 	ClusterPort int
 	Routes      []string
+	// Accounts are accounts, users and permissions in the words of a
+	// nats-server.conf. Empty: whoever connects may do everything.
+	Accounts string
 }
 
 const (
@@ -75,17 +78,17 @@ func Start(opts Options) (*Server, error) {
 		}
 		opts.StoreDir, s.remove = dir, dir
 	}
-	config := &server.Options{
-		ServerName: cmp.Or(opts.Name, defaultName),
-		DontListen: !opts.Listen,
-		Host:       "127.0.0.1",
-		Port:       opts.Port,
-		JetStream:  true,
-		StoreDir:   opts.StoreDir,
-		SyncAlways: opts.SyncAlways,
-		NoSigs:     true,
-		NoLog:      true,
+	config := &server.Options{}
+	if opts.Accounts != "" {
+		if err := config.ProcessConfigString(opts.Accounts); err != nil {
+			return nil, errors.Join(fmt.Errorf("read the accounts of the embedded NATS server: %w", err), s.removeStore())
+		}
 	}
+	config.ServerName = cmp.Or(opts.Name, defaultName)
+	config.DontListen = !opts.Listen
+	config.Host, config.Port = "127.0.0.1", opts.Port
+	config.JetStream, config.StoreDir, config.SyncAlways = true, opts.StoreDir, opts.SyncAlways
+	config.NoSigs, config.NoLog = true, true
 	opts.cluster(config)
 	ns, err := server.NewServer(config)
 	if err != nil {

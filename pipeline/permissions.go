@@ -1,0 +1,200 @@
+package pipeline
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Role is what a NATS user is there for.
+type Role string
+
+// The four roles.
+const (
+	RoleProducer Role = "producer" // publishes requests
+	RoleConsumer Role = "consumer" // reads outcomes
+	RoleWorker   Role = "worker"   // carries requests out
+	RoleOperator Role = "operator" // looks after an installation
+)
+
+// Roles gives all of them.
+func Roles() []Role { return []Role{RoleProducer, RoleConsumer, RoleWorker, RoleOperator} }
+
+// Scope says for whom permissions are, and narrows them.
+type Scope struct {
+	// User is the NATS user's name; the role's if empty. Its answers come to an
+	// inbox that is named after it, and a consumer's durable is named so.
+	User string
+	// Tenant, Folder, Kind and Name narrow a producer to requests for, and a
+	// consumer to outcomes of, a tenant, a folder, and one queue or process;
+	// what is empty narrows nothing. They are spelled as in the subjects
+	// concerned: requests' as the producer does, outcomes' as Orchestrator does.
+	Tenant string
+	Folder string
+	Kind   Kind
+	Name   string
+	// Wait lets a producer wait for the outcomes of what it hands in, which it
+	// finds by their keys among all of the tenant's.
+	Wait bool
+	// LiveOnly leaves a consumer the outcomes as they are published, and nothing
+	// of JetStream.
+	LiveOnly bool
+	// Provision lets a worker make the streams that are missing.
+	Provision bool
+	// Tenants are those served. The consumers by which workers follow their
+	// requests are kept from the consumers of outcomes, by name.
+	Tenants []string
+}
+
+// Permission allows or denies one subject, and says why.
+type Permission struct {
+	Subject string `json:"subject"`
+	Why     string `json:"why"`
+}
+
+// Permissions are what a user needs for its role, and nothing else.
+type Permissions struct {
+	Role        Role         `json:"role"`
+	User        string       `json:"user"`
+	InboxPrefix string       `json:"inboxPrefix"`
+	Publish     []Permission `json:"publish"`
+	Subscribe   []Permission `json:"subscribe"`
+	// DenyPublish takes out of Publish what its wildcards would let in: a
+	// consumer's name is one token, and no wildcard stands for a part of one.
+	DenyPublish []Permission `json:"denyPublish,omitempty"`
+}
+
+// Permissions gives the NATS permissions of a role in this installation. An
+// *InvalidError names what in the scope cannot be.
+func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
+	t = t.withDefaults()
+	s.User = cmp.Or(s.User, string(role))
+	if err := errors.Join(t.Validate(), s.validate(role)); err != nil {
+		return Permissions{}, err
+	}
+	p := Permissions{Role: role, User: s.User, InboxPrefix: "_INBOX_" + s.User}
+	p.subscribe("answers, in an inbox that no other user can read", p.InboxPrefix+".>")
+	switch role {
+	case RoleProducer:
+		p.publish("requests", t.requestsOf(s))
+		if s.Wait {
+			p.addConsumer(t, Scope{User: s.User, Tenant: s.Tenant, Tenants: s.Tenants})
+		}
+	case RoleConsumer:
+		p.addConsumer(t, s)
+	case RoleWorker:
+		p.addWorker(t)
+		if s.Provision {
+			p.addProvisioning(t)
+		}
+	case RoleOperator:
+		p.addOperator(t)
+	}
+	return p, nil
+}
+
+func (s Scope) validate(role Role) error {
+	if role != RoleProducer && role != RoleConsumer && role != RoleWorker && role != RoleOperator {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "use producer, consumer, worker or operator"}
+	}
+	if strings.ContainsAny(s.User, `\$/ .*>%"'`) || encodeToken(s.User) != s.User {
+		return &InvalidError{Field: "user", Value: s.User, Mend: "use letters, digits, - and _: its inbox and its consumer are named after it"}
+	}
+	if (s.Name == "") != (s.Kind == "") {
+		return &InvalidError{Field: "queue or process", Value: s.Name, Mend: "give its name and its kind"}
+	}
+	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions"}
+	}
+	lane := Lane{Tenant: cmp.Or(s.Tenant, "-"), Folder: cmp.Or(s.Folder, DefaultFolder), Kind: cmp.Or(s.Kind, KindItem), Name: cmp.Or(s.Name, "-")}
+	if narrowed := s.Tenant + s.Folder + s.Name; narrowed != "" && (role == RoleWorker || role == RoleOperator) {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer or a consumer can be narrowed to a tenant, a folder, a queue or a process"}
+	}
+	if role == RoleConsumer && s.Folder == DefaultFolder {
+		return &InvalidError{Field: "folder", Value: s.Folder, Mend: "give the folder's path: by it outcomes are filed, never by -"}
+	}
+	return lane.Validate()
+}
+
+func (p *Permissions) publish(why string, subjects ...string) {
+	for _, subject := range subjects {
+		p.Publish = append(p.Publish, Permission{Subject: subject, Why: why})
+	}
+}
+
+func (p *Permissions) subscribe(why string, subjects ...string) {
+	for _, subject := range subjects {
+		p.Subscribe = append(p.Subscribe, Permission{Subject: subject, Why: why})
+	}
+}
+
+// requestsOf and outcomesOf give the subjects that a scope leaves: all below a
+// name where nothing narrows them, and otherwise each token of its own, so that
+// no wildcard reaches further than it should.
+func (t Topology) requestsOf(s Scope) string { return t.subject("requests", s.tokens("")) }
+
+func (t Topology) outcomesOf(s Scope) string { return t.subject("outcomes", s.tokens(".*.*")) }
+
+func (s Scope) tokens(below string) string {
+	token := func(name string) string {
+		if name == "" {
+			return "*"
+		}
+		return encodeToken(name)
+	}
+	if s.Tenant+s.Folder+s.Name == "" {
+		return ">"
+	}
+	kind := "*"
+	if s.Kind != "" {
+		kind = s.Kind.token()
+	}
+	return token(s.Tenant) + "." + token(s.Folder) + "." + kind + "." + token(s.Name) + below
+}
+
+// addConsumer: consumers on the ledger are made with a filter in the subject,
+// which the server holds against the consumer's own. Without it, it would read
+// claims as well.
+func (p *Permissions) addConsumer(t Topology, s Scope) {
+	ledger, control := t.LedgerStream(), t.ControlBucket()
+	p.subscribe("outcomes as they are published", t.outcomesOf(s))
+	if s.LiveOnly { // an empty list of what is allowed would allow everything
+		p.DenyPublish = append(p.DenyPublish, Permission{Subject: ">", Why: "it only listens"})
+		return
+	}
+	p.publish("read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer",
+		"$JS.API.CONSUMER.CREATE."+ledger+".*."+t.outcomesOf(s), "$JS.API.CONSUMER.MSG.NEXT."+ledger+".*")
+	p.publish("its own durable consumer, which is named "+s.User,
+		"$JS.API.CONSUMER.INFO."+ledger+"."+s.User, "$JS.API.CONSUMER.DELETE."+ledger+"."+s.User, "$JS.ACK."+ledger+"."+s.User+".>")
+	lanes := controlKey("lanes") + ".>"
+	if s.Tenant != "" {
+		lanes = controlKey("lanes", s.Tenant) + ".>"
+	}
+	p.publish("how Orchestrator spells a queue or process, by which its outcomes are filed",
+		"$JS.API.STREAM.INFO."+kvStream(control), directGet(control, lanes))
+	for _, tenant := range s.Tenants {
+		name := t.trackingConsumer(tenant)
+		for _, subject := range []string{"CREATE." + ledger + "." + name, "CREATE." + ledger + "." + name + ".>", "MSG.NEXT." + ledger + "." + name} {
+			p.DenyPublish = append(p.DenyPublish, Permission{Subject: "$JS.API.CONSUMER." + subject, Why: "the workers' own consumer, for requests of " + tenant + " whose end is awaited"})
+		}
+	}
+}
+
+// kvStream names the stream that a bucket is kept in.
+func kvStream(bucket string) string { return "KV_" + bucket }
+
+// directGet is how a bucket's keys are read.
+func directGet(bucket, keys string) string {
+	return fmt.Sprintf("$JS.API.DIRECT.GET.KV_%s.$KV.%s.%s", bucket, bucket, keys)
+}
+
+// trackingFilter is the news of what was accepted and whose end is awaited.
+func (t Topology) trackingFilter(tenant string) string {
+	return t.subject("outcomes", encodeToken(tenant), "*", "*", "*", "*", string(StageAccepted))
+}
+
+// trackingConsumer names the consumer of it.
+func (t Topology) trackingConsumer(tenant string) string {
+	return "tracking_" + consumerName(t.trackingFilter(tenant), Lane{Tenant: tenant, Name: "accepted"})
+}
