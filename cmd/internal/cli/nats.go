@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -32,6 +28,11 @@ type NATS struct {
 	CA      string // --nats-ca, NATS_CA: a PEM file
 	Cert    string // --nats-cert, NATS_CERT: a PEM file, with Key
 	Key     string // --nats-key, NATS_KEY: a PEM file
+	// InboxPrefix is --nats-inbox-prefix, NATS_INBOX_PREFIX: where answers come,
+	// in place of _INBOX; for users that may only subscribe to an inbox of theirs.
+	InboxPrefix string
+	// Denials is told what the server does not allow; nil: only the log is.
+	Denials *Denials
 	// Logger is told when the connection is lost and found again; nil: nobody is.
 	Logger *slog.Logger
 }
@@ -48,6 +49,7 @@ func (n *NATS) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&n.CA, "nats-ca", "", "PEM file of the authority to trust (NATS_CA)")
 	fs.StringVar(&n.Cert, "nats-cert", "", "PEM file of the client certificate (NATS_CERT)")
 	fs.StringVar(&n.Key, "nats-key", "", "PEM file of the client certificate's key (NATS_KEY)")
+	fs.StringVar(&n.InboxPrefix, "nats-inbox-prefix", "", "where answers come, for a user with an inbox of its own (NATS_INBOX_PREFIX; _INBOX)")
 }
 
 // Connect connects under the given client name and keeps the connection up
@@ -101,6 +103,7 @@ func (n NATS) withEnvironment() (NATS, error) {
 	n.CA = cmp.Or(n.CA, os.Getenv("NATS_CA"))
 	n.Cert = cmp.Or(n.Cert, os.Getenv("NATS_CERT"))
 	n.Key = cmp.Or(n.Key, os.Getenv("NATS_KEY"))
+	n.InboxPrefix = cmp.Or(n.InboxPrefix, os.Getenv("NATS_INBOX_PREFIX"))
 	return n, nil
 }
 
@@ -109,7 +112,7 @@ func (n NATS) options(name string) ([]nats.Option, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	opts := append(logHandlers(log), nats.Name(name), nats.Timeout(connectTimeout), nats.MaxReconnects(-1),
+	opts := append(logHandlers(log, n.Denials), nats.Name(name), nats.Timeout(connectTimeout), nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort()) // credentials that are being changed are refused for a moment, and more than once
 	if n.Creds != "" && n.NKey != "" {
 		return nil, Errorf(ExitUsage, "NATS: both a credentials file and an nkey are given; use one")
@@ -138,7 +141,24 @@ func (n NATS) options(name string) ([]nats.Option, error) {
 	if n.Cert != "" {
 		opts = append(opts, nats.ClientCert(n.Cert, n.Key))
 	}
-	return opts, nil
+	if n.InboxPrefix != "" {
+		if strings.ContainsAny(n.InboxPrefix, "*> \t") || strings.HasSuffix(n.InboxPrefix, ".") {
+			return nil, Errorf(ExitUsage, "NATS: the inbox prefix %q (--nats-inbox-prefix, NATS_INBOX_PREFIX) must be a subject without wildcards, such as _INBOX_worker", n.InboxPrefix)
+		}
+		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
+	}
+	return append(opts, minTLS), nil
+}
+
+// minTLS says what nats.go does by itself, so that it cannot change unnoticed.
+// Where nothing is configured for TLS, Go's own minimum is the same; with a
+// configuration nats.go would take the connection for one by TLS, and wait
+// longer before it connects again.
+func minTLS(o *nats.Options) error {
+	if o.TLSConfig != nil {
+		o.TLSConfig.MinVersion = max(o.TLSConfig.MinVersion, tls.VersionTLS12)
+	}
+	return nil
 }
 
 // readable finds a file that is missing before nats.go reports it as a server
@@ -154,7 +174,7 @@ func readable(path string) error {
 	return f.Close() //nolint:wrapcheck // closing what was only opened does not fail
 }
 
-func logHandlers(log *slog.Logger) []nats.Option {
+func logHandlers(log *slog.Logger, denials *Denials) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // none when we close it ourselves
@@ -165,6 +185,10 @@ func logHandlers(log *slog.Logger) []nats.Option {
 			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if denials.note(err) {
+				log.Debug("NATS denies something", "error", err)
+				return
+			}
 			if sub != nil {
 				log.Error("NATS reports an error", "error", err, "subject", sub.Subject)
 				return
@@ -172,56 +196,4 @@ func logHandlers(log *slog.Logger) []nats.Option {
 			log.Error("NATS reports an error", "error", err)
 		}),
 	}
-}
-
-// explain says what a failed connection means and what to do about it.
-func explain(err error, where string) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // the rest of it repeats the URL, password and all
-	}
-	_, dialing := errors.AsType[net.Error](err)
-	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
-	_, unknownAuthority := errors.AsType[x509.UnknownAuthorityError](err)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
-		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return Errorf(ExitCredentials, "NATS at %s refuses our credentials: check NATS_CREDS, NATS_NKEY or the context: %w", where, err)
-	case badCertificate, unknownAuthority:
-		return Errorf(ExitUsage, "NATS at %s shows a certificate that is not trusted here: name its authority with --nats-ca or NATS_CA: %w", where, err)
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), dialing:
-		return Errorf(ExitUnreachable, "no NATS server answers at %s: is it running? `worker dev` starts one, --nats-url or NATS_URL says where another is: %w", where, err)
-	}
-	return Errorf(ExitUsage, "connect to NATS at %s: %w", where, err)
-}
-
-func hasPassword(urls string) bool {
-	for one := range strings.SplitSeq(urls, ",") {
-		if u, err := parseURL(one); err == nil && u.User != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// redact leaves user names, passwords and tokens out of a list of URLs.
-func redact(urls string) string {
-	var shown []string
-	for one := range strings.SplitSeq(urls, ",") {
-		u, err := parseURL(one)
-		if err != nil {
-			return "the configured URL"
-		}
-		u.User = nil
-		shown = append(shown, u.String())
-	}
-	return strings.Join(shown, ",")
-}
-
-// parseURL reads a URL as nats.go does, which adds a scheme where none is.
-func parseURL(s string) (*url.URL, error) {
-	s = strings.TrimSpace(s)
-	if !strings.Contains(s, "://") {
-		s = "nats://" + s
-	}
-	return url.Parse(s) //nolint:wrapcheck // the error shows the URL and is not to be shown
 }

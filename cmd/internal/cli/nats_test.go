@@ -34,7 +34,7 @@ func startServer(t *testing.T) (hostPort string) {
 
 func clearEnvironment(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY"} {
+	for _, name := range []string{"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX"} {
 		t.Setenv(name, "")
 	}
 }
