@@ -138,15 +138,17 @@ func oneFile(_ *cobra.Command, args []string) error {
 
 // importFile runs the import and says how it went.
 func (c *csvCommand) importFile(cmd *cobra.Command, imp *importer) error {
-	if !c.dryRun {
-		s, err := c.target.connect(cmd.Context(), cmd.ErrOrStderr(), c.batch)
-		if err != nil {
-			return err
-		}
-		defer s.close()
-		imp.publisher = s.publisher
+	if c.dryRun {
+		return c.runImport(cmd.Context(), cmd, imp)
 	}
-	err := imp.run(cmd.Context())
+	return c.target.within(cmd, c.batch, func(ctx context.Context, s *session) error {
+		imp.publisher = s.publisher
+		return c.runImport(ctx, cmd, imp)
+	})
+}
+
+func (c *csvCommand) runImport(ctx context.Context, cmd *cobra.Command, imp *importer) error {
+	err := imp.run(ctx)
 	if imp.started {
 		if err := imp.result.print(cmd, c.output); err != nil {
 			return err

@@ -206,7 +206,7 @@ func TestImportInterrupted(t *testing.T) {
 		}
 	}()
 	imp := &importer{
-		sheet: table, lane: typed, publisher: pipeline.NewPublisher(i.js, i.topology), batch: 2, rejects: &rejects{sheet: table},
+		sheet: table, lane: typed, publisher: &publisher{Publisher: pipeline.NewPublisher(i.js, i.topology)}, batch: 2, rejects: &rejects{sheet: table},
 		progress: &progress{w: writerFunc(func(line string) {
 			if strings.HasPrefix(line, "publishing") && strings.Contains(line, "2 rows published") {
 				cancel(&cli.SignalError{Signal: 2})

@@ -39,7 +39,7 @@ const (
 type importer struct {
 	sheet     *sheet.Sheet
 	lane      pipeline.Lane
-	publisher *pipeline.Publisher
+	publisher *publisher
 	batch     int
 	rejects   *rejects
 	progress  *progress
@@ -92,7 +92,7 @@ func (i *importer) run(ctx context.Context) error {
 	if i.publisher != nil {
 		waiting, _, err := i.publisher.Waiting(ctx, i.lane, maxWaiting)
 		if err != nil {
-			return err //nolint:wrapcheck // explained by the caller
+			return err
 		}
 		i.waiting = waiting
 	}
@@ -242,7 +242,7 @@ func (i *importer) unknown(ctx context.Context, rows []sheet.Row) ([]sheet.Row, 
 	}
 	known, err := i.publisher.Known(ctx, i.lane, keys)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // explained by the caller
+		return nil, err
 	}
 	for _, key := range keys {
 		if hash, waits := i.waiting[key]; waits && known[key].PayloadHash == "" {
@@ -283,7 +283,7 @@ func (i *importer) store(ctx context.Context, rows []sheet.Row) (left []sheet.Ro
 	}
 	receipts, err := i.publisher.PublishAll(ctx, i.lane, requests)
 	if err != nil {
-		return rows, err //nolint:wrapcheck // explained by the caller
+		return rows, err
 	}
 	for n, receipt := range receipts {
 		if receipt.Err == nil {

@@ -86,7 +86,8 @@ type result struct {
 func (i *installation) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	root := newRoot()
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
+	stderr := lineCounter{done: func() {}} // what NATS reports is logged beside what the command says
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)

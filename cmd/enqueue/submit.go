@@ -72,24 +72,22 @@ func (s *submission) run(cmd *cobra.Command, lane pipeline.Lane, r pipeline.Requ
 	if err := r.Validate(lane); err != nil {
 		return explain(err)
 	}
-	open, err := s.target.connect(cmd.Context(), cmd.ErrOrStderr(), 1)
-	if err != nil {
-		return err
-	}
-	defer open.close()
-	h := handIn{session: open, lane: lane, request: r, isNew: s.key == ""}
-	if s.wait {
-		return s.runAndWait(cmd, &h)
-	}
-	if err := h.submit(cmd.Context()); err != nil {
-		return err
-	}
-	return cli.PrintOne(cmd.OutOrStdout(), s.output, receiptColumns, h.receipt) //nolint:wrapcheck // says all there is to say
+	s.target.wait = s.wait
+	return s.target.within(cmd, 1, func(ctx context.Context, open *session) error {
+		h := handIn{session: open, lane: lane, request: r, isNew: s.key == ""}
+		if s.wait {
+			return s.runAndWait(ctx, cmd, &h)
+		}
+		if err := h.submit(ctx); err != nil {
+			return err
+		}
+		return cli.PrintOne(cmd.OutOrStdout(), s.output, receiptColumns, h.receipt)
+	})
 }
 
-func (s *submission) runAndWait(cmd *cobra.Command, h *handIn) error {
+func (s *submission) runAndWait(ctx context.Context, cmd *cobra.Command, h *handIn) error {
 	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "key %s\n", h.request.Key)
-	ctx, cancel := context.WithTimeout(cmd.Context(), s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	outcome, err := h.await(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"waybill/cmd/internal/cli"
@@ -20,6 +21,7 @@ type target struct {
 	nats    cli.NATS
 	logging cli.Logging
 	prefix  string
+	wait    bool // for outcomes of what is handed in
 }
 
 func (t *target) addFlags(fs *pflag.FlagSet) {
@@ -33,7 +35,7 @@ type session struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	topology  pipeline.Topology
-	publisher *pipeline.Publisher
+	publisher *publisher
 }
 
 // connect opens a session. As many requests as pending says may be on their
@@ -43,7 +45,11 @@ func (t *target) connect(ctx context.Context, stderr io.Writer, pending int) (*s
 	if err := topology.Validate(); err != nil {
 		return nil, explain(err)
 	}
-	t.nats.Logger = t.logging.New(stderr)
+	log := t.logging.New(stderr)
+	t.nats.Logger = log
+	if t.nats.Denials == nil {
+		t.nats.Denials = &cli.Denials{}
+	}
 	nc, err := t.nats.Connect(ctx, "enqueue")
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says all there is to say
@@ -53,7 +59,29 @@ func (t *target) connect(ctx context.Context, stderr io.Writer, pending int) (*s
 		nc.Close()
 		return nil, explain(err)
 	}
-	return &session{nc: nc, js: js, topology: topology, publisher: pipeline.NewPublisher(js, topology)}, nil
+	return &session{nc: nc, js: js, topology: topology, publisher: &publisher{Publisher: pipeline.NewPublisher(js, topology), denials: t.nats.Denials, log: log}}, nil
+}
+
+// within runs what a command does on a session. Where NATS denies something
+// that is needed, it ends at once, and says so.
+func (t *target) within(cmd *cobra.Command, pending int, do func(context.Context, *session) error) error {
+	t.nats.Denials = &cli.Denials{}
+	ctx, stop := t.nats.Denials.Watch(cmd.Context())
+	defer stop()
+	s, err := t.connect(ctx, cmd.ErrOrStderr(), pending)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	err = do(ctx, s)
+	denied := cli.DeniedIn(ctx)
+	if inner, ok := errors.AsType[*cli.DeniedError](err); ok {
+		denied = inner
+	}
+	if err != nil && denied != nil {
+		return explainDenial(denied, t.prefix, t.wait)
+	}
+	return err
 }
 
 func (s *session) close() { s.nc.Close() }

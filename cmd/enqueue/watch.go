@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -71,12 +72,11 @@ func (c *watchCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.target.connect(cmd.Context(), cmd.ErrOrStderr(), 1)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	spelled, err := c.spell(cmd, s, &filter)
+	return c.target.within(cmd, 1, func(ctx context.Context, s *session) error { return c.follow(ctx, cmd, s, filter) })
+}
+
+func (c *watchCommand) follow(ctx context.Context, cmd *cobra.Command, s *session, filter pipeline.OutcomeFilter) error {
+	spelled, err := c.spell(ctx, cmd, s, &filter)
 	if err != nil {
 		return err
 	}
@@ -85,8 +85,12 @@ func (c *watchCommand) run(cmd *cobra.Command, _ []string) error {
 		folder, filter.Folder = filter.Folder, "" // subjects have one spelling, people several
 	}
 	ready := func() { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "watching, Ctrl-C ends it") }
-	outcomes := withoutRepeats(inFolder(folder, pipeline.Watch(cmd.Context(), s.js, s.topology, filter, ready)))
-	return explain(cli.PrintAll(cmd.OutOrStdout(), c.output, outcomeColumns, outcomes))
+	outcomes := withoutRepeats(inFolder(folder, pipeline.Watch(ctx, s.js, s.topology, filter, ready)))
+	err = explain(cli.PrintAll(cmd.OutOrStdout(), c.output, outcomeColumns, outcomes))
+	if denied := cli.DeniedIn(ctx); err == nil && denied != nil {
+		return explainDenial(denied, c.target.prefix, false) // the context's end is no error of a watch
+	}
+	return err
 }
 
 func (c *watchCommand) filter() (pipeline.OutcomeFilter, error) {
@@ -109,7 +113,7 @@ func (c *watchCommand) filter() (pipeline.OutcomeFilter, error) {
 
 // spell writes the filter's lane as Orchestrator spells it, by which outcomes
 // are filed, and reports whether that is known.
-func (c *watchCommand) spell(cmd *cobra.Command, s *session, f *pipeline.OutcomeFilter) (bool, error) {
+func (c *watchCommand) spell(ctx context.Context, cmd *cobra.Command, s *session, f *pipeline.OutcomeFilter) (bool, error) {
 	if f.Name == "" {
 		if f.Folder == pipeline.DefaultFolder {
 			return false, cli.Errorf(cli.ExitUsage, "--folder -: which folder that is depends on the queue or process; name one, or give the folder's path")
@@ -121,7 +125,7 @@ func (c *watchCommand) spell(cmd *cobra.Command, s *session, f *pipeline.Outcome
 	if err != nil {
 		return false, err
 	}
-	canonical, err := s.publisher.Canonical(cmd.Context(), lane)
+	canonical, err := s.publisher.Canonical(ctx, lane)
 	if errors.Is(err, pipeline.ErrLaneUnknown) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no worker has served %s yet: make sure that it is spelled as in Orchestrator\n", lane)
 		return false, nil

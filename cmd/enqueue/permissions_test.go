@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"waybill/cmd/internal/cli"
+	"waybill/pipeline"
+	"waybill/pipeline/embedded"
+)
+
+// newGuardedInstallation is newInstallation with users who may do what is
+// printed for their roles, and one who may do it all. It gives the flags by
+// which each logs in.
+func newGuardedInstallation(t *testing.T, users ...pipeline.Permissions) (*installation, map[string][]string) {
+	t.Helper()
+	login := map[string][]string{}
+	var conf strings.Builder
+	conf.WriteString("accounts {\n  WAYBILL {\n    jetstream: enabled\n    users: [\n      {user: admin, password: secret}\n")
+	for _, p := range users {
+		public, file := newNKey(t)
+		fmt.Fprintf(&conf, "      {\n nkey: %s\n %s}\n", public, p.Conf())
+		login[p.User] = []string{"--nats-nkey", file, "--nats-inbox-prefix", p.InboxPrefix}
+	}
+	server, err := embedded.Start(embedded.Options{Listen: true, Port: -1, Accounts: conf.String() + "    ]\n  }\n}\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	nc, err := server.Connect(nats.UserInfo("admin", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pipeline.Provision(t.Context(), js, pipeline.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	return &installation{url: server.URL(), js: js}, login
+}
+
+func newNKey(t *testing.T) (public, file string) {
+	t.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public, err = pair.PublicKey(); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(file, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return public, file
+}
+
+func permitted(t *testing.T, role pipeline.Role, s pipeline.Scope) pipeline.Permissions {
+	t.Helper()
+	p, err := pipeline.Topology{}.Permissions(role, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// soon is far below the 10 s that a request without an answer waits.
+const soon = 5 * time.Second
+
+// A producer hands in, item, job and file, with its rights alone; that it may
+// not look whether something was handed in before, it is told.
+func TestProducerHandsIn(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(
+		t,
+		permitted(t, pipeline.RoleProducer, pipeline.Scope{}),
+		permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "one", Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "invoices"}),
+	)
+	file := filepath.Join(t.TempDir(), "rows.csv")
+	if err := os.WriteFile(file, []byte("Reference,Amount\nR-1,1\nR-2,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	const unseen = "what was handed in before cannot be seen"
+	i.run(t, "", append(login["producer"], "item", "--queue", "invoices", "--set", "A=1")...).want(t, cli.ExitOK)
+	i.run(t, "", append(login["producer"], "item", "--queue", "invoices", "--key", "INV-1")...).want(t, cli.ExitOK, unseen)
+	i.run(t, "", append(login["producer"], "job", "--process", "Pay", "--key", "run-1")...).want(t, cli.ExitOK, unseen)
+	i.run(t, "", append(login["producer"], "csv", file, "--queue", "invoices")...).want(t, cli.ExitOK, "2 published", unseen)
+	i.run(t, "", append(login["one"], "csv", file, "--queue", "invoices", "--content-keys")...).want(t, cli.ExitOK, "2 published", unseen)
+	if n := len(i.requests(t)); n != 7 {
+		t.Errorf("%d requests, want 7", n)
+	}
+	if took := time.Since(begin); took > 2*soon {
+		t.Errorf("took %s: it waited for answers that do not come", took)
+	}
+}
+
+// What is not allowed ends at once, with the subject, the role that allows it,
+// and the exit code for credentials.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(
+		t,
+		permitted(t, pipeline.RoleProducer, pipeline.Scope{}),
+		permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "one", Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "invoices"}),
+		permitted(t, pipeline.RoleConsumer, pipeline.Scope{}),
+		permitted(t, pipeline.RoleConsumer, pipeline.Scope{User: "one-consumer", Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Invoices"}),
+	)
+	file := filepath.Join(t.TempDir(), "rows.csv")
+	if err := os.WriteFile(file, []byte("Reference,Amount\nR-1,1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, user string
+		args       []string
+		says       []string
+	}{
+		{"wait as a producer", "producer", []string{"item", "--queue", "invoices", "--wait"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions producer --wait`"}},
+		{"watch as a producer", "producer", []string{"watch"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
+		{"item as a consumer", "consumer", []string{"item", "--queue", "invoices"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
+		{"item with a key as a consumer", "consumer", []string{"item", "--queue", "invoices", "--key", "INV-1"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
+		{"csv as a consumer", "consumer", []string{"csv", file, "--queue", "invoices"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
+		{"another queue", "one", []string{"item", "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders"}},
+		{"another queue's file", "one", []string{"csv", file, "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders"}},
+		{"all outcomes", "one-consumer", []string{"watch", "--all"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
+		{"the common inbox", "producer", []string{"item", "--queue", "invoices", "--nats-inbox-prefix", "_INBOX"}, []string{"subscribe to _INBOX.", "set NATS_INBOX_PREFIX"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			i.run(t, "", append(login[tt.user], tt.args...)...).want(t, cli.ExitCredentials, tt.says...)
+			if took := time.Since(begin); took > soon {
+				t.Errorf("took %s: it waited for an answer that does not come", took)
+			}
+		})
+	}
+}
+
+// A producer that may wait waits.
+func TestWaitWithPermissions(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(t, permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "waiting", Tenant: "Default", Kind: pipeline.KindItem, Name: "invoices", Wait: true}))
+	i.work(t, pipeline.StatusAccepted)
+	r := i.run(t, "", append(login["waiting"], "item", "--queue", "invoices", "--key", "INV-1", "--wait", "-o", "json")...)
+	r.want(t, cli.ExitOK)
+	var o pipeline.Outcome
+	if err := json.Unmarshal([]byte(r.stdout), &o); err != nil || o.Key != "INV-1" {
+		t.Errorf("got %q, %v", r.stdout, err)
+	}
+}
+
+// A consumer of one queue alone follows it.
+func TestWatchWithPermissions(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(
+		t,
+		permitted(t, pipeline.RoleConsumer, pipeline.Scope{}),
+		permitted(t, pipeline.RoleConsumer, pipeline.Scope{User: "one", Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Invoices"}),
+	)
+	if err := i.bind(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.settle(t.Context(), canonical, pipeline.Request{Key: "INV-1", Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
+		t.Fatal(err)
+	}
+	for user, args := range map[string][]string{
+		"consumer": {"--all", "-o", "jsonl"},
+		"one":      {"--all", "-o", "jsonl", "--tenant", "Default", "--folder", "shared", "--queue", "invoices"},
+	} {
+		lines, err := i.watch(t, 1, append(login[user], args...)...)
+		if err != nil || !strings.Contains(lines[0], "INV-1") {
+			t.Errorf("%s: got %q, %v, want the outcome of INV-1", user, lines, err)
+		}
+	}
+}
