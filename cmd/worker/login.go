@@ -70,7 +70,7 @@ which it has used the other.`,
 				log: flags.logging.New(cmd.ErrOrStderr()), in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(),
 				noBrowser: flags.noBrowser, patience: flags.patience,
 			}
-			return flags.run(cmd.Context(), l, args)
+			return tellingDenials(cmd.Context(), &flags.server, func(ctx context.Context) error { return flags.run(ctx, l, args) })
 		},
 	}
 	cmd.Flags().StringVar(&flags.config, "config", "", "configuration file (default "+defaultFile+", if it is there)")

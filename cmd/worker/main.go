@@ -8,6 +8,7 @@
 //	worker login       a user's login, for worker run to go on with
 //	worker simulator   a simulated Orchestrator alone
 //	worker prove       the promise, tried with processes that are killed
+//	worker permissions the NATS permissions of those who take part
 //
 // What it does and what it promises is told in package pipeline.
 package main
@@ -37,6 +38,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newLoginCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newNATSCommand())
+	root.AddCommand(newRunCommand(), newLoginCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newPermissionsCommand(), newNATSCommand())
 	return root
 }

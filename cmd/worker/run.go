@@ -79,6 +79,7 @@ work; killing one loses nothing.
 
 Settings come from flags, then the environment, then waybill.yaml:
   NATS_URL NATS_CREDS NATS_CONTEXT NATS_NKEY NATS_CA NATS_CERT NATS_KEY
+  NATS_INBOX_PREFIX
   UIPATH_URL, or UIPATH_URI UIPATH_ORGANIZATION UIPATH_TENANT
   UIPATH_LOGIN UIPATH_CLIENT_ID UIPATH_CLIENT_SECRET UIPATH_CLIENT_AUTH
   UIPATH_SCOPE UIPATH_IDENTITY_URI UIPATH_PAT UIPATH_USERNAME UIPATH_PASSWORD
@@ -109,25 +110,27 @@ where that is -.`,
 			}
 			log := flags.logging.New(cmd.ErrOrStderr())
 			server.Logger = log
-			nc, err := server.Connect(cmd.Context(), "waybill worker")
-			if err != nil {
-				return err //nolint:wrapcheck // it names the server and what to do
-			}
-			defer nc.Close()
-			js, err := openJetStream(nc)
-			if err != nil {
-				return err
-			}
-			tenants, err := s.connectTenants(surroundings{log: log, js: js})
-			if err != nil {
-				return err
-			}
-			collectRarely()
-			cfg := s.workerConfig(tenants, provision, log)
-			if unsteady != 0 {
-				cfg.Wall = newUnsteadyClock(unsteady, time.Now).now
-			}
-			return serve(cmd.Context(), nc, cfg, flags.listen)
+			return tellingDenials(cmd.Context(), &server, func(ctx context.Context) error {
+				nc, err := server.Connect(ctx, "waybill worker")
+				if err != nil {
+					return err //nolint:wrapcheck // it names the server and what to do
+				}
+				defer nc.Close()
+				js, err := openJetStream(nc)
+				if err != nil {
+					return err
+				}
+				tenants, err := s.connectTenants(surroundings{log: log, js: js})
+				if err != nil {
+					return err
+				}
+				collectRarely()
+				cfg := s.workerConfig(tenants, provision, log)
+				if unsteady != 0 {
+					cfg.Wall = newUnsteadyClock(unsteady, time.Now).now
+				}
+				return serve(ctx, nc, cfg, flags.listen)
+			})
 		},
 	}
 	flags.addFlags(cmd.Flags())

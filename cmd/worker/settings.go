@@ -50,7 +50,7 @@ func loadSettings(path string) (settings, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Prefix = cmp.Or(os.Getenv("WAYBILL_PREFIX"), s.Prefix)
+	s.Prefix = cmp.Or(environmentPrefix(), s.Prefix)
 	if err := s.Tokens.addEnvironment(); err != nil {
 		return s, err
 	}
@@ -67,6 +67,8 @@ func loadSettings(path string) (settings, error) {
 	}
 	return s, nil
 }
+
+func environmentPrefix() string { return os.Getenv("WAYBILL_PREFIX") }
 
 func readSettings(path string) (settings, error) {
 	var s settings

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"waybill/cmd/internal/cli"
+	"waybill/pipeline"
+)
+
+// The forms in which permissions are printed, beside JSON.
+const (
+	formatConf = "conf"
+	formatNSC  = "nsc"
+)
+
+// permissionsCommand holds the flags of worker permissions.
+type permissionsCommand struct {
+	config  string
+	prefix  string
+	account string
+	queue   string
+	process string
+	output  string
+	scope   pipeline.Scope
+}
+
+func newPermissionsCommand() *cobra.Command {
+	c := &permissionsCommand{}
+	cmd := &cobra.Command{
+		Use:   "permissions [producer|consumer|worker|operator]",
+		Short: "Print the NATS permissions of those who take part",
+		Long: `permissions prints what a NATS user must be allowed for its role, and nothing
+else: producers publish requests, consumers read outcomes, workers carry requests
+out, operators look after it. A producer that waits for the outcomes of what it
+hands in (enqueue --wait) reads outcomes too: --wait. Without a role it prints an
+account with a user for each, which nats-server loads as it stands; the passwords
+are made up anew each time.
+
+A user's answers come to an inbox of its own, so that no other can read them:
+the clients must be told, as by NATS_INBOX_PREFIX=_INBOX_worker.
+
+A producer or a consumer can be narrowed to a tenant, a folder, a queue or a
+process. Requests are allowed as the producer spells them; outcomes as
+Orchestrator does, with the folder's path.`,
+		Example: `  worker permissions > accounts.conf
+  worker permissions worker
+  worker permissions producer --user k2 --tenant Production --folder Finance --queue Invoices
+  worker permissions producer --wait --tenant Production
+  worker permissions consumer --tenant Production -o nsc
+  worker permissions worker --provision --prefix finance -o json`,
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: roleNames(),
+		RunE:      c.run,
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&c.config, "config", "", "configuration file, for the prefix and the tenants (default "+defaultFile+", if it is there)")
+	fs.StringVar(&c.prefix, "prefix", "", "first token of the installation's subjects (WAYBILL_PREFIX; uipath)")
+	fs.StringVar(&c.account, "account", "", "name of the NATS account, where it is printed (WAYBILL)")
+	fs.StringVar(&c.scope.User, "user", "", "name of the NATS user, of its inbox and of a consumer's durable (the role)")
+	fs.StringVar(&c.scope.Tenant, "tenant", "", "producer, consumer: this tenant only")
+	fs.StringVar(&c.scope.Folder, "folder", "", "producer, consumer: this folder only, by its path; for a producer also -")
+	fs.StringVar(&c.queue, "queue", "", "producer, consumer: items of this queue only")
+	fs.StringVar(&c.process, "process", "", "producer, consumer: jobs of this process only")
+	fs.BoolVar(&c.scope.Wait, "wait", false, "producer: may wait for outcomes (enqueue --wait), which lets it read all of the tenant's")
+	fs.BoolVar(&c.scope.LiveOnly, "live", false, "consumer: outcomes as they come only, none from the ledger")
+	fs.BoolVar(&c.scope.Provision, "provision", false, "worker: may make the streams that are missing")
+	cli.ChoiceFlag(fs, &c.output, "output", "o", formatConf, []string{formatConf, formatNSC, cli.FormatJSON}, "form: for nats-server.conf, as nsc's command, or JSON")
+	cmd.MarkFlagsMutuallyExclusive("queue", "process")
+	return cmd
+}
+
+func roleNames() []string {
+	var names []string
+	for _, role := range pipeline.Roles() {
+		names = append(names, string(role))
+	}
+	return names
+}
+
+func (c *permissionsCommand) run(cmd *cobra.Command, args []string) error {
+	s, err := readSettings(c.config)
+	if err != nil {
+		return err
+	}
+	topology := pipeline.Topology{Prefix: cmp.Or(c.prefix, environmentPrefix(), s.Prefix)}
+	roles := pipeline.Roles()
+	if len(args) == 1 {
+		roles = []pipeline.Role{pipeline.Role(args[0])}
+	}
+	var all []pipeline.Permissions
+	for _, role := range roles {
+		p, err := topology.Permissions(role, c.scopeOf(role, len(roles) > 1, s))
+		if err != nil {
+			return cli.Errorf(cli.ExitUsage, "%w", err)
+		}
+		all = append(all, p)
+	}
+	return c.print(cmd.OutOrStdout(), all)
+}
+
+// scopeOf leaves out of the flags what is not for a role, where all are
+// printed; where one is asked for, what is not for it is an error.
+func (c *permissionsCommand) scopeOf(role pipeline.Role, all bool, s settings) pipeline.Scope {
+	scope := c.scope
+	switch {
+	case c.queue != "":
+		scope.Kind, scope.Name = pipeline.KindItem, c.queue
+	case c.process != "":
+		scope.Kind, scope.Name = pipeline.KindJob, c.process
+	}
+	scope.Tenants = c.tenants(s)
+	if all {
+		scope.User = ""
+		if role == pipeline.RoleWorker || role == pipeline.RoleOperator {
+			scope = pipeline.Scope{}
+		}
+		scope.Wait = c.scope.Wait && role == pipeline.RoleProducer
+		scope.LiveOnly = scope.LiveOnly && role == pipeline.RoleConsumer
+		scope.Provision = c.scope.Provision && role == pipeline.RoleWorker
+	}
+	return scope
+}
+
+// tenants are those that are known to be served.
+func (c *permissionsCommand) tenants(s settings) []string {
+	var names []string
+	for _, t := range s.Tenants {
+		names = append(names, cmp.Or(t.Name, cli.TenantOfURL(t.URL), cli.DefaultTenant))
+	}
+	// What else the environment says of a tenant is not looked at: a secret may
+	// be read only once.
+	if env := cmp.Or(os.Getenv("UIPATH_TENANT"), cli.TenantOfURL(os.Getenv("UIPATH_URL"))); env != "" || len(names) == 0 {
+		names = append(names, cmp.Or(env, cli.DefaultTenant))
+	}
+	if c.scope.Tenant != "" {
+		names = append(names, c.scope.Tenant)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (c *permissionsCommand) print(w io.Writer, all []pipeline.Permissions) error {
+	var text string
+	switch {
+	case c.output == cli.FormatJSON && len(all) == 1:
+		return printJSON(w, all[0])
+	case c.output == cli.FormatJSON:
+		return printJSON(w, all)
+	case c.output == formatNSC:
+		text = c.nsc(all)
+	case len(all) == 1:
+		text = heading(all[0]) + all[0].Conf()
+	default:
+		text = accountConf(cmp.Or(c.account, "WAYBILL"), all)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // a subject's > is to be read
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// heading says what the client must know.
+func heading(p pipeline.Permissions) string {
+	return fmt.Sprintf("# NATS user %s, for the role %s of waybill. Its client needs NATS_INBOX_PREFIX=%s.\n", p.User, p.Role, p.InboxPrefix)
+}
+
+func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
+	var b strings.Builder
+	for _, p := range all {
+		b.WriteString(heading(p) + p.NSC())
+		b.WriteString("# or, for all users that a signing key of the account signs:\n")
+		for line := range strings.Lines(p.NSCSigningKey(c.account)) {
+			b.WriteString("# " + line)
+		}
+	}
+	return b.String()
+}
+
+// accountConf is an account with a user for each role.
+func accountConf(account string, all []pipeline.Permissions) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# For nats-server.conf, which also needs jetstream {store_dir: …, sync_interval: always}.\naccounts {\n  %q {\n    jetstream: enabled\n    users: [\n", account)
+	for _, p := range all {
+		b.WriteString("      " + heading(p))
+		fmt.Fprintf(&b, "      {\n        user: %q\n        password: %q\n", p.User, rand.Text())
+		for line := range strings.Lines(p.Conf()) {
+			b.WriteString("        " + line)
+		}
+		b.WriteString("      }\n")
+	}
+	b.WriteString("    ]\n  }\n}\n")
+	return b.String()
+}
