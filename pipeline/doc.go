@@ -102,11 +102,14 @@
 // batch is claimed while this one is called. Nothing waits for a turn with a
 // slot in hand, and no look-up in Orchestrator is waited for with a turn.
 //
+// Turns, slots, and the room for what is in hand are each tenant's own: one that
+// is down, denied or slow holds up no other, not at the start either.
+//
 // # Where to find it
 //
 //	lane.go request.go payload.go object.go outcome.go
 //	                                           the wire: names, what is asked, what is told
-//	topology.go control.go                     streams, subjects, the bucket workers agree by
+//	topology.go control.go tokens.go           streams, subjects, the buckets that workers share
 //	permissions.go permissions_roles.go permissions_print.go
 //	                                           what NATS must allow to whom
 //	publisher.go watch.go                      for producers and for subscribers

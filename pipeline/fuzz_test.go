@@ -326,7 +326,7 @@ func checkPauseRecord(t *testing.T, data []byte, now time.Time) {
 	t.Helper()
 	clock := &serverClock{}
 	clock.observe(now)
-	tenant := newTenant(Tenant{Name: "Default"}, slog.New(slog.DiscardHandler), control{}, clock)
+	tenant := newTenant(Tenant{Name: "Default"}, 10_000, slog.New(slog.DiscardHandler), control{}, clock)
 	tenant.adopt(entry{key: controlKey("throttle", "Default", orchestrator.Writes.String()), value: data})
 	tenant.adopt(entry{key: controlKey("throttle", "Default", "later"), value: data})
 	if wait := tenant.pausedFor(orchestrator.Writes); wait > maxRetryAfter {

@@ -138,7 +138,7 @@ func (r *runner) takeTurn(ctx context.Context, inHand int) error {
 	if err := r.tenant.ahead.Acquire(ctx, 1); err != nil {
 		return err //nolint:wrapcheck // the context's own
 	}
-	if err := r.room.Acquire(ctx, int64(inHand)); err != nil {
+	if err := r.tenant.room.Acquire(ctx, int64(inHand)); err != nil {
 		r.tenant.ahead.Release(1)
 		return err //nolint:wrapcheck // the context's own
 	}
@@ -174,7 +174,7 @@ func (r *runner) putOff(ctx, work context.Context, t target, batch []*delivery, 
 
 func (r *runner) leave(batch []*delivery) {
 	r.held.drop(batch)
-	r.room.Release(int64(len(batch)))
+	r.tenant.room.Release(int64(len(batch)))
 }
 
 // blockedFor is how long nothing is to be pulled: the lane or the tenant is
@@ -236,7 +236,7 @@ func (r *runner) gather(inHand int) ([]*delivery, error) {
 	if inHand > 0 && r.behind == 0 && time.Since(r.lastRequest) > 2*r.cfg.Linger {
 		return nil, nil
 	}
-	for n > 0 && !r.room.TryAcquire(int64(n)) {
+	for n > 0 && !r.tenant.room.TryAcquire(int64(n)) {
 		n /= 2 // a part of a batch is better than none
 	}
 	var batch []*delivery
@@ -253,7 +253,7 @@ func (r *runner) gather(inHand int) ([]*delivery, error) {
 		batch = append(batch, more...)
 		lingered = lingered || len(more) < most
 	}
-	r.room.Release(int64(n - len(batch)))
+	r.tenant.room.Release(int64(n - len(batch)))
 	return batch, err
 }
 

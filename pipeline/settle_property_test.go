@@ -377,7 +377,7 @@ func newSorting(t *rapid.T, l *ledger, shared control) *sorting {
 	s := &sorting{lookUps: &lookUps{status: http.StatusOK}}
 	log := slog.New(slog.DiscardHandler)
 	w := &Worker{cfg: Config{}.withDefaults(), log: log, js: l.js, ledger: l, clock: l.clock, stats: &stats{}}
-	s.runner = &runner{Worker: w, log: log, tenant: newTenant(Tenant{Name: "Default", Client: s.lookUps.client(t), ListReadsPerMinute: 1e6}, log, shared, l.clock)}
+	s.runner = &runner{Worker: w, log: log, tenant: newTenant(Tenant{Name: "Default", Client: s.lookUps.client(t), ListReadsPerMinute: 1e6}, 10_000, log, shared, l.clock)}
 	s.target = target{
 		lane:   Lane{Tenant: "Default", Folder: "Shared", Kind: KindItem, Name: fmt.Sprintf("lane %d", lanesTried.Add(1))},
 		folder: orchestrator.Folder{ID: 1, FullyQualifiedName: "Shared"},

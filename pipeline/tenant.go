@@ -47,6 +47,7 @@ type tenant struct {
 	clock   *serverClock
 	slots   *slots
 	ahead   *semaphore.Weighted // turns, of batches whose calls are still to begin
+	room    *semaphore.Weighted // for deliveries in hand; its own, since one whose calls take long would have all of a common one
 	reads   *rate.Limiter       // list calls
 	// batchKeys is what the tenant was seen to do with the BatchExecutionKey
 	// of a job we start.
@@ -100,7 +101,8 @@ const (
 	maxRetryAfter = 15 * time.Minute
 )
 
-func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *tenant {
+// newTenant makes a tenant with room for so many deliveries in hand.
+func newTenant(cfg Tenant, room int, log *slog.Logger, c control, clock *serverClock) *tenant {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = defaultMaxInFlight
 	}
@@ -114,9 +116,32 @@ func newTenant(cfg Tenant, log *slog.Logger, c control, clock *serverClock) *ten
 		clock:   clock,
 		slots:   newSlots(cfg.MaxInFlight),
 		ahead:   semaphore.NewWeighted(batchesAhead),
+		room:    semaphore.NewWeighted(int64(room)),
 		reads:   rate.NewLimiter(rate.Every(time.Minute/time.Duration(cfg.ListReadsPerMinute)), max(1, cfg.ListReadsPerMinute/6)),
 		pauses:  make(map[orchestrator.Class]*pause),
 	}
+}
+
+// check finds what is wrong with a tenant's configuration. A tenant that cannot
+// be reached is only mentioned.
+func (t *tenant) check(ctx context.Context) error {
+	for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
+		if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.LoginRefused() {
+			return fmt.Errorf("tenant %s: %w", t.Name, err)
+		}
+		if err != nil && ctx.Err() == nil {
+			t.log.Warn("tenant not reached yet", "error", err)
+		}
+		break
+	}
+	if t.DefaultFolder == (orchestrator.FolderRef{}) {
+		t.log.Warn("no default folder is set: requests for the folder - will wait")
+		return nil
+	}
+	if _, err := t.defaultFolder(ctx); errors.Is(err, ErrDefaultFolder) {
+		return err
+	}
+	return nil
 }
 
 // ErrDefaultFolder is returned where a tenant's default folder is not set, or

@@ -13,9 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-	"golang.org/x/sync/semaphore"
-
-	"waybill/orchestrator"
 )
 
 // Config says whom a worker works for and how patient it is. Durations and
@@ -42,7 +39,7 @@ type Config struct {
 	Linger      time.Duration // 5 ms: how long a batch waits to fill up
 	BulkItems   int           // 500: items in one bulk call
 	BulkBytes   int           // 4 MiB
-	MaxHeld     int           // 10,000: deliveries in hand at once, beside one for each lane that waits for its turn
+	MaxHeld     int           // 10,000: deliveries in hand at once, for each tenant, beside one for each lane that waits for its turn
 	Drain       time.Duration // 25 s: how long what has begun may take after the worker is told to stop
 
 	Logger *slog.Logger // nil discards
@@ -138,7 +135,6 @@ type Worker struct {
 	control control
 	tenants map[string]*tenant
 	held    *held
-	room    *semaphore.Weighted // for deliveries in hand
 	stats   *stats
 	reach   reach
 }
@@ -161,7 +157,6 @@ func New(cfg Config) (*Worker, error) {
 		clock:   clock,
 		tenants: make(map[string]*tenant, len(cfg.Tenants)),
 		held:    newHeld(log),
-		room:    semaphore.NewWeighted(int64(cfg.MaxHeld)),
 		stats:   &stats{},
 		reach:   cfg.Reached,
 	}, nil
@@ -179,14 +174,21 @@ var ErrDrainTimeout = errors.New("drain time ran out before everything in hand w
 // hand within the drain time, and returns nil, or ErrDrainTimeout. Every
 // goroutine it started has ended when it returns. An error before that means
 // that the worker could not start: streams that contradict, a server that
-// cannot do what the ledger needs, a login that is refused.
+// cannot do what the ledger needs, no tenant whose login is accepted and whose
+// default folder is there.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	checking, stopChecking := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer stopChecking()
+	if err := w.checkTenants(checking, &wg); err != nil {
+		return err
+	}
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	background, stopBackground := context.WithCancel(work)
-	var wg sync.WaitGroup
 	wg.Go(func() { w.limitDrain(ctx, work, stopWork) })
 	wg.Go(func() { w.held.beat(background, w.cfg.AckWait) })
 	wg.Go(func() { w.trim(ctx) })
@@ -202,6 +204,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.stats.ready.Store(false)
 	cause := context.Cause(work)
+	stopChecking()
 	stopBackground()
 	stopWork(nil)
 	wg.Wait()
@@ -249,34 +252,37 @@ func (w *Worker) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, cfg := range w.cfg.Tenants {
-		w.tenants[cfg.Name] = newTenant(cfg, w.log, w.control, w.clock)
-	}
-	return w.checkTenants(ctx)
-}
-
-// checkTenants refuses to start on credentials that nobody accepts, and on a
-// default folder that is not there. A tenant that cannot be reached just now
-// does not hold up the start.
-func (w *Worker) checkTenants(ctx context.Context) error {
-	for _, t := range w.tenants {
-		for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
-			if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.LoginRefused() {
-				return fmt.Errorf("tenant %s: %w", t.Name, err)
-			}
-			if err != nil {
-				w.log.Warn("tenant not reached yet", "tenant", t.Name, "error", err)
-			}
-			break
-		}
-		if t.DefaultFolder == (orchestrator.FolderRef{}) {
-			w.log.Warn("no default folder is set: requests for the folder - will wait", "tenant", t.Name)
-			continue
-		}
-		if _, err := t.defaultFolder(ctx); errors.Is(err, ErrDefaultFolder) {
-			return err
-		}
+		w.tenants[cfg.Name] = newTenant(cfg, w.cfg.MaxHeld, w.log, w.control, w.clock)
 	}
 	return nil
+}
+
+// checkTenants refuses to start where no tenant can be served as it is
+// configured: on credentials that nobody accepts, on a default folder that is
+// not there. One that cannot be reached just now does not hold up the start, and
+// as soon as one can be served the worker starts; what is wrong with the others
+// is said, and tried again when there are requests for them. The checks end with
+// ctx.
+func (w *Worker) checkTenants(ctx context.Context, wg *sync.WaitGroup) error {
+	found := make(chan error, len(w.tenants))
+	for _, t := range w.tenants {
+		wg.Go(func() {
+			err := t.check(ctx)
+			if err != nil && len(w.tenants) > 1 && ctx.Err() == nil {
+				t.log.Error("tenant cannot be served as it is configured", "error", err)
+			}
+			found <- err
+		})
+	}
+	var faults []error
+	for range w.tenants {
+		err := <-found
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
 }
 
 // observeClock compares clocks by an answer that carries the server's.
