@@ -110,7 +110,7 @@
 //	lane.go request.go payload.go object.go outcome.go
 //	                                           the wire: names, what is asked, what is told
 //	topology.go control.go tokens.go           streams, subjects, the buckets that workers share
-//	permissions.go permissions_roles.go permissions_print.go
+//	permissions.go roles.go permissiontext.go
 //	                                           what NATS must allow to whom
 //	publisher.go watch.go                      for producers and for subscribers
 //	worker.go lanes.go runner.go target.go     a worker, its lanes, one lane, what it is in Orchestrator
