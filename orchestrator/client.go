@@ -209,7 +209,7 @@ func (c *Client) exchange(ctx context.Context, cl call, folderID int64, token st
 	if a.isJSON() { // else a proxy's, with a clock of its own
 		c.noteClock(a.header)
 	}
-	return a.check(cl).hiding(token)
+	return a.hiding([]string{token}, func(a answer) *Error { return a.check(cl) })
 }
 
 // check is the one place where an answer becomes a result or an *Error.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -142,21 +141,6 @@ func (e *Error) handles() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// hiding takes secrets out of what a server says, which may repeat what it was
-// sent: as it stands, and as it stands in a form.
-func (e *Error) hiding(secrets ...string) *Error {
-	if e == nil {
-		return nil
-	}
-	for _, secret := range secrets {
-		if secret != "" {
-			hide := strings.NewReplacer(secret, "[hidden]", url.QueryEscape(secret), "[hidden]")
-			e.Message, e.TraceID = hide.Replace(e.Message), hide.Replace(e.TraceID)
-		}
-	}
-	return e
-}
 
 // LoginRefused tells a login that nobody accepts, now or any more, from a lack
 // of rights: no call of this client will succeed until it is mended.

@@ -66,9 +66,13 @@ func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, er
 		if err != nil {
 			return nil, err
 		}
-		token, refusal := a.authenticated()
+		var token string
+		refusal := a.hiding([]string{string(l.Password)}, func(a answer) (e *Error) {
+			token, e = a.authenticated()
+			return e
+		})
 		if refusal != nil {
-			return nil, refusal.hiding(string(l.Password))
+			return nil, refusal
 		}
 		return &oauth2.Token{AccessToken: token, Expiry: asked.Add(passwordTokenLife)}, nil
 	}), nil

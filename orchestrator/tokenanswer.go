@@ -48,8 +48,9 @@ func (t identityTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	form := formOf(req)
-	if refusal := a.checkToken(form.Get("grant_type")); refusal != nil {
-		return nil, refusal.hiding(secretsOf(req, form)...)
+	refusal := a.hiding(secretsOf(req, form), func(a answer) *Error { return a.checkToken(form.Get("grant_type")) })
+	if refusal != nil {
+		return nil, refusal
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
 	return resp, nil

@@ -47,8 +47,9 @@ func (l UserKey) tokenSource(cfg Config, _ *url.URL) (oauth2.TokenSource, error)
 		if err != nil {
 			return nil, err
 		}
-		if refusal := a.checkToken(grantUserKey); refusal != nil {
-			return nil, refusal.hiding(string(l.Key))
+		refusal := a.hiding([]string{string(l.Key)}, func(a answer) *Error { return a.checkToken(grantUserKey) })
+		if refusal != nil {
+			return nil, refusal
 		}
 		return a.userKeyToken(asked)
 	}), nil

@@ -27,9 +27,10 @@ import (
 )
 
 // Main runs the root command with the process's arguments and ends the
-// process. The first SIGINT or SIGTERM cancels the command's context, the
+// process, of which no core file is left should it crash. The first SIGINT or SIGTERM cancels the command's context, the
 // second ends the process at once.
 func Main(root *cobra.Command) {
+	leaveNoCore()
 	os.Exit(Run(root, os.Args[1:]))
 }
 

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package cli
+
+// leaveNoCore: there are no core files.
+func leaveNoCore() {}

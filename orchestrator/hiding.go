@@ -1,0 +1,66 @@
+package orchestrator
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// hiding gives the error for an answer without secrets in it, which a server may
+// repeat: they are taken out of the answer, so that none is cut in two where a
+// text is cut short, and out of what was read from it, where escapes are gone.
+func (a answer) hiding(secrets []string, check func(answer) *Error) *Error {
+	e := check(a)
+	if e == nil {
+		return nil
+	}
+	var pairs []string
+	for _, secret := range secrets {
+		for _, spelling := range spellings(secret) {
+			pairs = append(pairs, spelling, hidden)
+		}
+	}
+	if len(pairs) == 0 {
+		return e
+	}
+	hide := strings.NewReplacer(pairs...)
+	a.body, a.header = []byte(hide.Replace(string(a.body))), a.header.Clone()
+	for _, values := range a.header {
+		for i := range values {
+			values[i] = hide.Replace(values[i])
+		}
+	}
+	if again := check(a); again != nil { // else what was wrong was the secret
+		e = again
+	}
+	e.Message, e.TraceID = hide.Replace(e.Message), hide.Replace(e.TraceID)
+	return e
+}
+
+// spellings are how a text may be written in a form, a path, JSON and a header,
+// longest first, so that none leaves a part of another.
+func spellings(secret string) []string {
+	if secret == "" {
+		return nil
+	}
+	all := []string{
+		secret, clean(secret), url.QueryEscape(secret), url.PathEscape(secret), asJSON(secret, true), asJSON(secret, false),
+		base64.StdEncoding.EncodeToString([]byte(secret)),
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
+}
+
+// asJSON is a text as it stands between the quotes of JSON.
+func asJSON(text string, escapeHTML bool) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(escapeHTML)
+	if encoder.Encode(text) != nil {
+		return text
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
+}
