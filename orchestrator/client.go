@@ -265,9 +265,9 @@ func (c *Client) lost(ctx, limited context.Context, err error) error {
 		return fmt.Errorf("no answer within %s", c.timeout)
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
+		err = u.Err
 	}
-	return err
+	return adviseTLS(err)
 }
 
 // contextError is the caller's end with its cause.

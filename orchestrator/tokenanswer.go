@@ -20,7 +20,7 @@ func loginError(err error) *Error {
 		if u.Timeout() {
 			err = errors.New("no answer in time")
 		} else {
-			err = u.Err
+			err = adviseTLS(u.Err)
 		}
 	}
 	return &Error{Op: opLogin, Kind: Transient, Class: Identity, Err: err}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -72,4 +73,18 @@ func refusedStream(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "cannot retry err") &&
 		(strings.Contains(text, "graceful shutdown GOAWAY") || strings.Contains(text, "REFUSED_STREAM"))
+}
+
+// adviseTLS says what to change about a connection that does not come about
+// because of certificates.
+func adviseTLS(err error) error {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	op, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case untrusted:
+		return fmt.Errorf("%w: where an authority of your own has signed it, or a proxy's, name that in RootCAs (caFile, UIPATH_CA)", err)
+	case ok && op.Op == "remote error" && strings.Contains(op.Error(), "certificate"): // a TLS alert, for which there is no type
+		return fmt.Errorf("%w: the server wants a client certificate that it trusts: set ClientCertificates (certFile and keyFile, UIPATH_CERT and UIPATH_KEY)", err)
+	}
+	return err
 }
