@@ -116,7 +116,7 @@ func (c *Client) do(ctx context.Context, cl call) error {
 		err = c.doInMovedFolder(ctx, cl, id, err)
 	}
 	if err != nil {
-		return err
+		return err.advised(cl.op)
 	}
 	return nil
 }
