@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +11,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"waybill/cmd/internal/cli"
@@ -23,7 +25,7 @@ var settingVariables = []string{
 	"UIPATH_CLIENT_ID", "UIPATH_CLIENT_SECRET", "UIPATH_CLIENT_SECRET_FILE", "UIPATH_SCOPE", "UIPATH_PAT", "UIPATH_PAT_FILE",
 	"UIPATH_FOLDER_PATH", "UIPATH_FOLDER_KEY", "UIPATH_FOLDER_ID", "UIPATH_LOGIN", "UIPATH_CLIENT_AUTH", "UIPATH_USERNAME",
 	"UIPATH_PASSWORD", "UIPATH_PASSWORD_FILE", "UIPATH_USER_KEY", "UIPATH_USER_KEY_FILE", "UIPATH_REDIRECT_URL", "UIPATH_ACR_VALUES",
-	"UIPATH_CA", "UIPATH_CERT", "UIPATH_KEY", "WAYBILL_TOKEN_STORE", "WAYBILL_TOKEN_FOLDER", "WAYBILL_TOKEN_KEY", "WAYBILL_TOKEN_KEY_FILE",
+	"UIPATH_CA", "UIPATH_CERT", "UIPATH_KEY", "WAYBILL_TOKEN_STORE", "WAYBILL_TOKEN_FOLDER", "XDG_STATE_HOME", "WAYBILL_TOKEN_KEY", "WAYBILL_TOKEN_KEY_FILE",
 }
 
 // inFolder moves into a folder with these files and sets the environment to
@@ -160,7 +162,7 @@ tenants:
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
+			if diff := gocmp.Diff(test.want, got, gocmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})
@@ -217,33 +219,107 @@ func TestLoadSettingsErrors(t *testing.T) { //nolint:paralleltest // environment
 	}
 }
 
-func TestLogin(t *testing.T) {
+func TestWaysIn(t *testing.T) {
 	t.Parallel()
+	app := secrets{loginApplication: "s"}
 	for _, test := range []struct {
 		name   string
 		tenant tenant
 		want   orchestrator.Login
 		fault  string
+		code   cli.Code // 0: of credentials
 	}{
 		{
-			name: "client credentials", tenant: tenant{ClientID: "id", secrets: secrets{loginApplication: "s"}, Scopes: []string{"OR.Jobs"}, TokenURL: "https://id.example.net/token"},
+			name: "client credentials", tenant: tenant{ClientID: "id", secrets: app, Scopes: []string{"OR.Jobs"}, TokenURL: "https://id.example.net/token"},
 			want: orchestrator.ClientCredentials{TokenURL: "https://id.example.net/token", ClientID: "id", ClientSecret: "s", Scopes: []string{"OR.Jobs"}},
 		},
+		{name: "Basic header", tenant: tenant{ClientID: "id", secrets: app, ClientAuth: "basic"}, want: orchestrator.ClientCredentials{ClientID: "id", ClientSecret: "s", BasicAuth: true}},
 		{name: "personal access token", tenant: tenant{secrets: secrets{loginToken: "rt_1"}}, want: orchestrator.PersonalAccessToken("rt_1")},
+		{name: "password", tenant: tenant{Name: "Default", Username: "ann", secrets: secrets{loginPassword: "pw"}}, want: orchestrator.Password{TenancyName: "Default", Username: "ann", Password: "pw"}},
+		{
+			name: "password, a tenant of another name", tenant: tenant{Name: "prod", TenancyName: "Default", Username: "ann", secrets: secrets{loginPassword: "pw"}},
+			want: orchestrator.Password{TenancyName: "Default", Username: "ann", Password: "pw"},
+		},
+		{
+			name: "user key", tenant: tenant{ClientID: "id", TokenURL: "https://legacy.example/oauth/token", secrets: secrets{loginUserKey: "k"}},
+			want: orchestrator.UserKey{TokenURL: "https://legacy.example/oauth/token", ClientID: "id", Key: "k"},
+		},
+		{name: "user", tenant: tenant{Login: loginUser, ClientID: "id"}, want: orchestrator.RefreshToken{ClientID: "id"}},
+		{name: "user, confidential application", tenant: tenant{Login: loginUser, ClientID: "id", secrets: app, ClientAuth: "basic"}, want: orchestrator.RefreshToken{ClientID: "id", ClientSecret: "s", BasicAuth: true}},
+		{name: "one of two, by name", tenant: tenant{Login: loginToken, ClientID: "id", secrets: secrets{loginApplication: "s", loginToken: "rt_1"}}, want: orchestrator.PersonalAccessToken("rt_1")},
+
+		{name: "nothing", tenant: tenant{Name: "prod"}, fault: "tenant prod: no credentials"},
 		{name: "no secret", tenant: tenant{Name: "prod", ClientID: "id"}, fault: "tenant prod: there is a client id but no secret"},
-		{name: "no id", tenant: tenant{Name: "prod", secrets: secrets{loginApplication: "s"}}, fault: "tenant prod: login application lacks the application's id: set UIPATH_CLIENT_ID"},
+		{name: "no id", tenant: tenant{Name: "prod", secrets: app}, fault: "tenant prod: login application lacks the application's id: set UIPATH_CLIENT_ID"},
+		{name: "no user name", tenant: tenant{Name: "prod", secrets: secrets{loginPassword: "pw"}}, fault: "tenant prod: login password lacks the user's name: set UIPATH_USERNAME or username"},
+		{name: "no password", tenant: tenant{Name: "prod", Login: loginPassword, Username: "ann"}, fault: "tenant prod: login password lacks its secret: set UIPATH_PASSWORD_FILE, UIPATH_PASSWORD, or passwordFile"},
+		{name: "no address for a user key", tenant: tenant{Name: "prod", ClientID: "id", secrets: secrets{loginUserKey: "k"}}, fault: "tenant prod: login userKey lacks the address that takes user keys: set UIPATH_IDENTITY_URI or tokenUrl (account.uipath.com is retired"},
+		{name: "two secrets", tenant: tenant{Name: "prod", ClientID: "id", secrets: secrets{loginApplication: "s", loginToken: "rt_1"}}, code: cli.ExitUsage, fault: "tenant prod: there are secrets for several ways in (application and token): give one of them"},
+		{name: "no such login", tenant: tenant{Name: "prod", Login: "kerberos"}, code: cli.ExitUsage, fault: `tenant prod: login "kerberos": give one of application, user, token, password, userKey`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := test.tenant.login(tokenPlaces{})
+			got, err := test.tenant.login(tokenPlaces{tokenPlace: tokenPlace{Folder: t.TempDir()}})
 			if test.fault != "" {
-				if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitCredentials || !strings.HasPrefix(e.Error(), test.fault) {
-					t.Errorf("got %v, want %q with exit code %d", err, test.fault, cli.ExitCredentials)
+				if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cmp.Or(test.code, cli.ExitCredentials) || !strings.HasPrefix(e.Error(), test.fault) {
+					t.Errorf("got %v, want %q with exit code %d", err, test.fault, cmp.Or(test.code, cli.ExitCredentials))
 				}
 				return
 			}
-			if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			if user, ok := got.(orchestrator.RefreshToken); ok {
+				if user.Store == nil {
+					t.Error("there is no place for its tokens")
+				}
+				user.Store = nil
+				got = user
+			}
+			if diff := gocmp.Diff(test.want, got); err != nil || diff != "" {
 				t.Errorf("error %v, login (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestTokenPlaces(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	key, err := tokens.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user = "UIPATH_LOGIN=user"
+	for _, test := range []struct { //nolint:paralleltest // the same
+		name        string
+		yaml        string
+		environment []string
+		want        string // the place
+		fault       string
+	}{
+		{"state folder", "", []string{user, "XDG_STATE_HOME=/state"}, "/state/waybill/prod-", ""},
+		{"state folder that is no path", "", []string{user, "XDG_STATE_HOME=state", "HOME=/home/ann"}, "/home/ann/.local/state/waybill/prod-", ""},
+		{"home", "", []string{user, "XDG_STATE_HOME=", "HOME=/home/ann"}, "/home/ann/.local/state/waybill/prod-", ""},
+		{"folder of the file", "tokens: {folder: /tokens}\n", []string{user}, "/tokens/prod-", ""},
+		{"folder of the environment", "tokens: {folder: /tokens}\n", []string{user, "WAYBILL_TOKEN_FOLDER=/other"}, "/other/prod-", ""},
+		{"bucket without NATS", "tokens: {store: bucket}\n", []string{user, "WAYBILL_TOKEN_KEY=" + key}, "", "its login is kept in NATS"},
+		{"no such store", "tokens: {store: redis}\n", []string{user}, "", `tokens store "redis" (WAYBILL_TOKEN_STORE): give file or bucket`},
+		{"no key", "tokens: {keyFile: key}\n", []string{user}, "", "tokens keyFile: open key"},
+		{"a key that is none", "", []string{user, "WAYBILL_TOKEN_KEY=hunter2"}, "", "WAYBILL_TOKEN_KEY: it holds no age identity"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inFolder(t, map[string]string{"waybill.yaml": test.yaml + "tenants:\n  - {name: prod, url: " + cloudURL + ", clientId: id}\n"}, test.environment...)
+			place, err := func() (orchestrator.TokenStore, error) {
+				s, err := loadSettings("")
+				if err != nil {
+					return nil, err
+				}
+				return s.tokenPlaces(nil).of(s.Tenants[0])
+			}()
+			if test.fault != "" {
+				if err == nil || !strings.Contains(err.Error(), test.fault) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("got %v, want %q", err, test.fault)
+				}
+				return
+			}
+			if err != nil || !strings.HasPrefix(fmt.Sprint(place), test.want) {
+				t.Errorf("got %v, %v; want %s…", place, err, test.want)
 			}
 		})
 	}
@@ -253,7 +329,7 @@ func TestFlagsGoBeforeFile(t *testing.T) {
 	t.Parallel()
 	file := limits{AckWait: time.Second, CallTimeout: time.Second, Hold: time.Second, Settle: time.Second, Patience: time.Second, Linger: time.Second, Drain: time.Second, BulkItems: 1, BulkBytes: 1, MaxHeld: 1, MaxAttempts: 1}
 	var none serviceFlags
-	if diff := cmp.Diff(file, none.over(file)); diff != "" {
+	if diff := gocmp.Diff(file, none.over(file)); diff != "" {
 		t.Errorf("without flags (-want +got):\n%s", diff)
 	}
 	cmd := newRunCommand()
@@ -263,7 +339,7 @@ func TestFlagsGoBeforeFile(t *testing.T) {
 	all := serviceFlags{limits: limits{AckWait: 2 * time.Second, CallTimeout: 2 * time.Second, Hold: 2 * time.Second, Settle: 2 * time.Second, Patience: 2 * time.Second, Linger: 2 * time.Second, Drain: 2 * time.Second, BulkItems: 2}}
 	want := all.limits
 	want.BulkBytes, want.MaxHeld, want.MaxAttempts = 1, 1, 1 // there are no flags for these
-	if diff := cmp.Diff(want, all.over(file)); diff != "" {
+	if diff := gocmp.Diff(want, all.over(file)); diff != "" {
 		t.Errorf("with every flag (-want +got):\n%s", diff)
 	}
 }
@@ -299,7 +375,7 @@ func FuzzSettings(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was written is refused: %v\n%s", err, written)
 		}
-		if diff := cmp.Diff(s, again, cmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
+		if diff := gocmp.Diff(s, again, gocmp.AllowUnexported(tenant{}, tokenPlace{}, tokens.Key{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("written and read again it means something else:\n%s", diff)
 		}
 	})
