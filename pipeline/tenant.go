@@ -82,9 +82,11 @@ type pause struct {
 	backoff time.Duration // the last one we chose ourselves
 }
 
+// DefaultListReads is Tenant.ListReadsPerMinute where that is zero.
+const DefaultListReads = 60
+
 const (
 	defaultMaxInFlight = 16
-	defaultListReads   = 60
 
 	// batchesAhead are enough for the next calls to be ready when slots come
 	// free, and few enough that what they hold is called before its claims grow
@@ -107,7 +109,7 @@ func newTenant(cfg Tenant, room int, log *slog.Logger, c control, clock *serverC
 		cfg.MaxInFlight = defaultMaxInFlight
 	}
 	if cfg.ListReadsPerMinute == 0 {
-		cfg.ListReadsPerMinute = defaultListReads
+		cfg.ListReadsPerMinute = DefaultListReads
 	}
 	return &tenant{
 		Tenant:  cfg,

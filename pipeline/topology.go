@@ -252,46 +252,9 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream
 
 // CheckTopology reports what is missing or contradicts, and changes nothing.
 func CheckTopology(ctx context.Context, js jetstream.JetStream, t Topology) error {
-	t = t.withDefaults()
 	var faults []error
-	for _, want := range []jetstream.StreamConfig{t.requestsConfig(), t.ledgerConfig(), t.deadLettersConfig()} {
-		stream, err := js.Stream(ctx, want.Name)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("open stream %s: %w", want.Name, err))
-			continue
-		}
-		faults = append(faults, contradictions(stream.CachedInfo().Config, want))
-	}
-	if _, err := js.KeyValue(ctx, t.ControlBucket()); err != nil {
-		faults = append(faults, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err))
-	}
-	return errors.Join(faults...)
-}
-
-// contradictions compares only what the protocol rests on.
-func contradictions(have, want jetstream.StreamConfig) error {
-	var faults []error
-	for _, c := range []struct {
-		setting    string
-		have, want any
-	}{
-		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " ")},
-		{"retention", have.Retention, want.Retention},
-		{"discard policy", have.Discard, want.Discard},
-		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject},
-		{"storage", have.Storage, want.Storage},
-		{"max age", have.MaxAge, want.MaxAge},
-		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject},
-		{"duplicate window", have.Duplicates, want.Duplicates},
-		{"allow direct get", have.AllowDirect, want.AllowDirect},
-		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL},
-		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish},
-		{"no ack", have.NoAck, want.NoAck},
-		{"sealed", have.Sealed, want.Sealed},
-	} {
-		if c.have != c.want {
-			faults = append(faults, fmt.Errorf("stream %s: %s is %v, it must be %v; change it with the nats CLI or remove the stream", want.Name, c.setting, c.have, c.want))
-		}
+	for _, s := range Inspect(ctx, js, t) {
+		faults = append(faults, s.fault())
 	}
 	return errors.Join(faults...)
 }

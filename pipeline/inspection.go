@@ -1,0 +1,89 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StreamRole is what a stream is there for.
+type StreamRole string
+
+// The streams of an installation; the bucket is the one of that name.
+const (
+	StreamRequests    StreamRole = "requests"
+	StreamLedger      StreamRole = "ledger"
+	StreamDeadLetters StreamRole = "dead letters"
+	StreamControl     StreamRole = "control bucket"
+)
+
+// StreamState is what was found where a stream of the installation should be.
+type StreamState struct {
+	Role StreamRole
+	Name string // as the server knows it: a bucket is the stream KV_<bucket>
+	// Info is nil where the stream is missing, or Err says why it is not known.
+	Info *jetstream.StreamInfo
+	Err  error
+	// Differences are the settings with which no worker starts. A bucket has
+	// none: whatever keeps keys will do.
+	Differences []*DifferenceError
+}
+
+// Missing tells a stream that is not there from one that cannot be asked after.
+func (s StreamState) Missing() bool { return errors.Is(s.Err, jetstream.ErrStreamNotFound) }
+
+// fault is why no worker can start with what was found; nil if one can.
+func (s StreamState) fault() error {
+	switch {
+	case s.Err != nil && s.Role == StreamControl:
+		return fmt.Errorf("open bucket %s: %w", strings.TrimPrefix(s.Name, kvStream("")), s.Err)
+	case s.Err != nil:
+		return fmt.Errorf("open stream %s: %w", s.Name, s.Err)
+	}
+	return joined(s.Differences)
+}
+
+// Inspect looks at each stream of an installation, and changes nothing. They are
+// asked after at once: one without a leader gives no answer as long as ctx lasts.
+func Inspect(ctx context.Context, js jetstream.JetStream, t Topology) []StreamState {
+	t = t.withDefaults()
+	states := []StreamState{
+		{Role: StreamRequests, Name: t.RequestsStream()},
+		{Role: StreamLedger, Name: t.LedgerStream()},
+		{Role: StreamDeadLetters, Name: t.DeadLettersStream()},
+		{Role: StreamControl, Name: kvStream(t.ControlBucket())},
+	}
+	wanted := map[StreamRole]jetstream.StreamConfig{
+		StreamRequests: t.requestsConfig(), StreamLedger: t.ledgerConfig(), StreamDeadLetters: t.deadLettersConfig(),
+	}
+	var looks sync.WaitGroup
+	for i := range states {
+		s := &states[i]
+		looks.Go(func() {
+			s.Info, s.Err = streamInfo(ctx, js, s.Name)
+			if want, ok := wanted[s.Role]; ok && s.Info != nil {
+				s.Differences = differences(s.Info.Config, want)
+			}
+		})
+	}
+	looks.Wait()
+	return states
+}
+
+func streamInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the state says which stream it was
+	}
+	return stream.CachedInfo(), nil
+}
+
+// CheckLedger finds where lanes have been served and the ledger is gone, as
+// Provision does: its error is ErrLedgerLost then.
+func CheckLedger(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	return checkLedgerLost(ctx, js, t.withDefaults())
+}
