@@ -47,6 +47,13 @@
 // licence plan is migrated) is looked up again by its key, or by its path where
 // there are no keys, and the call is made once more.
 //
+// # Finding out beforehand
+//
+// FindRoute goes the way to Orchestrator step by step, without a login, and
+// LogIn tells what a login is good for. TryAddQueueItem, TryBulkAddQueueItems
+// and TryStartJobs find out whether the rights to do so are there, and do
+// nothing.
+//
 // # What it does not do
 //
 // It keeps no budget: [Class] says which of Orchestrator's limits a call draws
