@@ -6,6 +6,7 @@
 //	worker run         the service
 //	worker discover    what tenants have, and the subjects that requests for it go to
 //	worker login       a user's login, for worker run to go on with
+//	worker doctor      what worker run needs, looked at, with what to change
 //	worker simulator   a simulated Orchestrator alone
 //	worker prove       the promise, tried with processes that are killed
 //	worker permissions the NATS permissions of those who take part
@@ -38,6 +39,6 @@ Exit codes: 0 all well; 1 unexpected; 2 usage or configuration; 3 finished with
 rejects; 4 a server cannot be reached, try later; 5 credentials; 6 wait timed
 out; 130 or 143 after a second signal, or when the drain time ran out.`,
 	}
-	root.AddCommand(newRunCommand(), newLoginCommand(), newDiscoverCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newPermissionsCommand(), newNATSCommand())
+	root.AddCommand(newRunCommand(), newLoginCommand(), newDiscoverCommand(), newDoctorCommand(), newDevCommand(), newDemoCommand(), newSimulatorCommand(), newProveCommand(), newPermissionsCommand(), newNATSCommand())
 	return root
 }

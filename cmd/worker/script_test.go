@@ -53,6 +53,7 @@ import (
 //	held                            wait until a call has run into the hold
 //	release                         let the held call go on
 //	calls OPERATION N               compare how many such calls Orchestrator has had
+//	effects N                       compare how much Orchestrator has been made to do
 //	faults KIND...                  have the simulator spoil every write call from now on; none: no more
 //	proxy html|open                 put a proxy before Orchestrator that shows a page of its own, or lets calls through
 //	stream FILE                     make a stream by its configuration in JSON
@@ -91,6 +92,7 @@ func TestScript(t *testing.T) {
 			"held":         onStage((*stage).held),
 			"release":      onStage((*stage).release),
 			"calls":        onStage((*stage).calls),
+			"effects":      onStage((*stage).effects),
 			"faults":       onStage((*stage).faults),
 			"proxy":        onStage((*stage).proxy),
 			"stream":       onStage((*stage).stream),
@@ -431,6 +433,17 @@ func (s *stage) calls(ctx context.Context, _ *testscript.TestScript, args []stri
 		return err
 	}
 	return compare(fmt.Sprintf("calls of %s (all calls: %v)", args[0], counts), strconv.Itoa(counts[args[0]]), args[1])
+}
+
+func (s *stage) effects(ctx context.Context, _ *testscript.TestScript, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	var all struct{ Count int }
+	if err := s.Ask(ctx, http.MethodGet, "/effects", nil, &all); err != nil {
+		return err
+	}
+	return compare("effects", strconv.Itoa(all.Count), args[0])
 }
 
 func (s *stage) faults(ctx context.Context, _ *testscript.TestScript, args []string) error {

@@ -1,0 +1,132 @@
+package doctor_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/doctor"
+)
+
+// serverWith runs a NATS server on a port, as the options have it.
+func serverWith(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog, opts.StoreDir = "127.0.0.1", -1, true, true, t.TempDir()
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return s
+}
+
+func at(url string, opts ...nats.Option) doctor.Server {
+	return doctor.Server{Timeout: timeout, Provision: true, Connect: func(context.Context) (*nats.Conn, error) {
+		return nats.Connect(url, opts...)
+	}}
+}
+
+func TestNATSDown(t *testing.T) {
+	t.Parallel()
+	findings := look(t, noNATS())
+	expect(t, findings, doctor.Fail, "connection", "NATS_URL or --nats-url")
+	for _, check := range []string{"JetStream", "streams", "requests waiting", "rights", "clock"} {
+		expect(t, findings, doctor.Skip, check, "mend the connection to NATS first")
+	}
+	if got := code(findings); got != cli.ExitUnreachable {
+		t.Errorf("got exit code %d", got)
+	}
+}
+
+// A server that takes connections and says nothing.
+func TestNATSDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s := noNATS()
+	s.Timeout = 50 * time.Millisecond
+	s.Connect = func(ctx context.Context) (*nats.Conn, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	expect(t, look(t, s), doctor.Fail, "connection", "(--timeout)")
+}
+
+func TestJetStreamOff(t *testing.T) {
+	t.Parallel()
+	findings := look(t, at(serverWith(t, &server.Options{}).ClientURL()))
+	expect(t, findings, doctor.Fail, "JetStream", "not enabled on the server")
+	expect(t, findings, doctor.Skip, "streams", "mend JetStream first")
+	if got := code(findings); got != cli.ExitUsage {
+		t.Errorf("got exit code %d", got)
+	}
+}
+
+func TestJetStreamOffForTheAccount(t *testing.T) {
+	t.Parallel()
+	account := server.NewAccount("POOR")
+	s := serverWith(t, &server.Options{JetStream: true, Accounts: []*server.Account{account}, Users: []*server.User{{Username: "u", Password: secret, Account: account}}})
+	findings := look(t, at(s.ClientURL(), nats.UserInfo("u", secret)))
+	expect(t, findings, doctor.Fail, "JetStream", "not enabled for this account")
+}
+
+func TestEncryption(t *testing.T) {
+	t.Parallel()
+	shown, pool := certificate(t, time.Now().Add(10*24*time.Hour+time.Hour))
+	s := serverWith(t, &server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{shown}, MinVersion: tls.VersionTLS12}})
+	url := strings.Replace(s.ClientURL(), "127.0.0.1", "localhost", 1)
+	findings := look(t, at(url, nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})))
+	expect(t, findings, doctor.Warn, "encryption", "TLS 1.3, certificate of Test CA until ")
+}
+
+func TestSettingsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	s, _ := installation(t)
+	s.Topology.Prefix = "two words"
+	expect(t, look(t, s), doctor.Skip, "streams", "mend the settings first")
+}
+
+func TestSyncInterval(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		body string
+		mark doctor.Mark
+		text string
+	}{
+		"always":   {`{"config":{"sync_interval":120000000000,"sync_always":true}}`, doctor.OK, "always"},
+		"by times": {`{"config":{"sync_interval":120000000000}}`, doctor.Warn, "2m0s: what was acknowledged within it is lost"},
+		"nothing":  {`{}`, doctor.Warn, "the monitoring shows none"},
+		"a page":   {`<html>`, doctor.Warn, "and not what nats-server does"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			monitor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/jsz" {
+					fmt.Fprint(w, test.body)
+				}
+			}))
+			defer monitor.Close()
+			s, _ := installation(t)
+			s.MonitorURL = monitor.URL + "/"
+			expect(t, look(t, s), test.mark, "sync interval", test.text)
+		})
+	}
+	s, _ := installation(t)
+	expect(t, look(t, s), doctor.Skip, "sync interval", "--nats-monitor")
+	s.MonitorURL = "http://127.0.0.1:1"
+	expect(t, look(t, s), doctor.Warn, "sync interval", "connection refused")
+}
