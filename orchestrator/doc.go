@@ -13,6 +13,22 @@
 //		ReleaseKey: release.Key, Strategy: "ModernJobsCount", JobsCount: 1,
 //	})
 //
+// # Ways in
+//
+// How to log in depends on product, age and edition; a [Login] is one of
+//
+//	ClientCredentials     an external application, on its own behalf
+//	RefreshToken          an external application, on behalf of a user
+//	PersonalAccessToken   a user's own token
+//	Password              a user's name and password, on-premises
+//	UserKey               a user key of the former cloud
+//
+// A user logs in once, in a browser, by an [Authorization]. What that leaves, a
+// [Grant], is kept in a [TokenStore], where clients on behalf of the same user
+// share it. Its refresh tokens are good for one use each, and an answer that is
+// lost, in a crash or on the way, takes the next one along; how that locks nobody
+// out is told where it is done, in rotation.go.
+//
 // # What a failure means
 //
 // The API has no key against repeats: a call sent twice is done twice. So the
@@ -40,7 +56,8 @@
 // neither does its transport.
 //
 // A call is made with a token that is renewed ahead of its end, by one login for
-// all callers. A 401 leads to one renewal and one repeat, then to Denied.
+// all callers. A 401 leads to one renewal and one repeat, then to Denied. What is
+// refused comes with what to change: which secret, scope, permission or folder.
 //
 // Folders, releases and queues found by name are remembered for five minutes.
 // A folder whose id is no longer known (error code 1100: ids change when a
