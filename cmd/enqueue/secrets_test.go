@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"waybill/cmd/internal/cli"
+	"waybill/pipeline/embedded/servertest"
 )
 
 // commandsWithSecrets has every command there is, with what it is given.
@@ -30,18 +30,7 @@ var commandsWithSecrets = map[string][]string{
 func TestNoCommandTellsASecret(t *testing.T) {
 	t.Parallel()
 	const password = "n4ts-pa55/word+"
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), Username: "u", Password: password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server is not ready")
-	}
+	s := servertest.Start(t, &server.Options{JetStream: true, Username: "u", Password: password})
 	closed, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

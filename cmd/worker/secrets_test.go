@@ -30,6 +30,7 @@ import (
 	"waybill/orchestrator"
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
+	"waybill/pipeline/embedded/servertest"
 )
 
 // secretly is how every command is run that has secrets to keep: what it is
@@ -116,26 +117,6 @@ func talkative(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"message":%s,"error":"invalid_client","error_description":%s}`, said, said)
 }
 
-// startSecretNATS is a server that wants a password.
-func startSecretNATS(t *testing.T, password string) string {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), Username: "u", Password: password,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s.Addr().String()
-}
-
 // TestNoCommandTellsASecret runs every command with secrets that are known, with
 // each way in, against an Orchestrator that is well, one that repeats what it is
 // sent and none at all, and looks for them in everything that comes out: what it
@@ -162,7 +143,7 @@ func TestNoCommandTellsASecret(t *testing.T) {
 	sim.AddFolder("Shared")
 	good, bad := httptest.NewServer(k.issuing(sim)), httptest.NewServer(http.HandlerFunc(talkative))
 	t.Cleanup(func() { good.Close(); bad.Close() })
-	natsURL := "nats://u:" + url.PathEscape(k.secrets["NATS password"]) + "@" + startSecretNATS(t, k.secrets["NATS password"])
+	natsURL := "nats://u:" + url.PathEscape(k.secrets["NATS password"]) + "@" + servertest.Start(t, &server.Options{JetStream: true, Username: "u", Password: k.secrets["NATS password"]}).Addr().String()
 
 	ways := map[string][]string{
 		"application": {"UIPATH_CLIENT_ID=app", "UIPATH_CLIENT_SECRET=" + k.secrets["client secret"]},

@@ -8,28 +8,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"waybill/pipeline/embedded/servertest"
 )
 
 // startServer runs a NATS server that wants a password.
 func startServer(t *testing.T) (hostPort string) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Username: "u", Password: "hush"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return s.Addr().String()
+	return servertest.Start(t, &server.Options{Username: "u", Password: "hush"}).Addr().String()
 }
 
 func clearEnvironment(t *testing.T) {

@@ -15,26 +15,8 @@ import (
 
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/doctor"
+	"waybill/pipeline/embedded/servertest"
 )
-
-// serverWith runs a NATS server on a port, as the options have it.
-func serverWith(t *testing.T, opts *server.Options) *server.Server {
-	t.Helper()
-	opts.Host, opts.Port, opts.NoSigs, opts.NoLog, opts.StoreDir = "127.0.0.1", -1, true, true, t.TempDir()
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return s
-}
 
 func at(url string, opts ...nats.Option) doctor.Server {
 	return doctor.Server{Timeout: timeout, Provision: true, Connect: func(context.Context) (*nats.Conn, error) {
@@ -68,7 +50,7 @@ func TestNATSDoesNotAnswer(t *testing.T) {
 
 func TestJetStreamOff(t *testing.T) {
 	t.Parallel()
-	findings := look(t, at(serverWith(t, &server.Options{}).ClientURL()))
+	findings := look(t, at(servertest.Start(t, &server.Options{}).ClientURL()))
 	expect(t, findings, doctor.Fail, "JetStream", "not enabled on the server")
 	expect(t, findings, doctor.Skip, "streams", "mend JetStream first")
 	if got := code(findings); got != cli.ExitUsage {
@@ -79,7 +61,7 @@ func TestJetStreamOff(t *testing.T) {
 func TestJetStreamOffForTheAccount(t *testing.T) {
 	t.Parallel()
 	account := server.NewAccount("POOR")
-	s := serverWith(t, &server.Options{JetStream: true, Accounts: []*server.Account{account}, Users: []*server.User{{Username: "u", Password: secret, Account: account}}})
+	s := servertest.Start(t, &server.Options{JetStream: true, Accounts: []*server.Account{account}, Users: []*server.User{{Username: "u", Password: secret, Account: account}}})
 	findings := look(t, at(s.ClientURL(), nats.UserInfo("u", secret)))
 	expect(t, findings, doctor.Fail, "JetStream", "not enabled for this account")
 }
@@ -87,7 +69,7 @@ func TestJetStreamOffForTheAccount(t *testing.T) {
 func TestEncryption(t *testing.T) {
 	t.Parallel()
 	shown, pool := certificate(t, time.Now().Add(10*24*time.Hour+time.Hour))
-	s := serverWith(t, &server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{shown}, MinVersion: tls.VersionTLS12}})
+	s := servertest.Start(t, &server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{shown}, MinVersion: tls.VersionTLS12}})
 	url := strings.Replace(s.ClientURL(), "127.0.0.1", "localhost", 1)
 	findings := look(t, at(url, nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})))
 	expect(t, findings, doctor.Warn, "encryption", "TLS 1.3, certificate of Test CA until ")

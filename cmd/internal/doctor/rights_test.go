@@ -11,12 +11,13 @@ import (
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/doctor"
 	"waybill/pipeline"
+	"waybill/pipeline/embedded/servertest"
 )
 
 func TestRightsDenied(t *testing.T) {
 	t.Parallel()
 	all := &server.User{Username: "all", Password: secret}
-	s := serverWith(t, &server.Options{JetStream: true, Users: []*server.User{all, {
+	s := servertest.Start(t, &server.Options{JetStream: true, Users: []*server.User{all, {
 		Username: "poor", Password: secret, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{
 			"uipath.claims.>", "$KV.UIPATH_CONTROL.>", "$JS.API.CONSUMER.DELETE.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.UIPATH_DEADLETTERS",
 		}}},
@@ -73,7 +74,7 @@ func TestRoles(t *testing.T) {
 			Subscribe: &server.SubjectPermission{Allow: subjects(p.Subscribe)},
 		}}
 	}
-	s := serverWith(t, &server.Options{JetStream: true, Users: []*server.User{
+	s := servertest.Start(t, &server.Options{JetStream: true, Users: []*server.User{
 		{Username: "all", Password: secret},
 		user("maker", pipeline.RoleWorker, pipeline.Scope{Provision: true}), user("worker", pipeline.RoleWorker, pipeline.Scope{}),
 		user("producer", pipeline.RoleProducer, pipeline.Scope{}),
