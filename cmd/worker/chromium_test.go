@@ -181,7 +181,7 @@ func (in *userInstallation) logIn(chromium string) {
 	opened := filepath.Join(in.t.TempDir(), "opened")
 	bin := filepath.Join(strings.TrimPrefix(in.env[0], "HOME="), "bin")
 	in.must(os.MkdirAll(bin, 0o700))
-	in.must(os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nprintf %s \"$1\" >'"+opened+"'\n"), 0o700))
+	in.must(os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nenv >'"+opened+".env'\nprintf %s \"$1\" >'"+opened+"'\n"), 0o700))
 	p, err := in.Run("login", in.env, "login")
 	in.must(err)
 	address, err := p.Says(in.ctx, `(?m)^http://\S+/connect/authorize\S+$`)
@@ -215,6 +215,9 @@ func (in *userInstallation) logIn(chromium string) {
 	}
 	if got, err := os.ReadFile(opened); err != nil || string(got) != address[0] {
 		in.t.Errorf("opened %q, %v; want %q", got, err, address[0])
+	}
+	if env, err := os.ReadFile(opened + ".env"); err != nil || strings.Contains(string(env), "AGE-SECRET-KEY") || strings.Contains(string(env), "NATS_URL") {
+		in.t.Errorf("the browser's environment, %v:\n%s", err, env)
 	}
 	if log, err := os.ReadFile(in.LogOf("login")); err != nil || !strings.Contains(string(log), "logged in to tenant Default; kept in ") {
 		in.t.Errorf("worker login says %s, %v", log, errors.Join(err))

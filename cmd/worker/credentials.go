@@ -76,6 +76,14 @@ func secretsFromEnvironment() (secrets, error) {
 	return found, errors.Join(faults...)
 }
 
+// forgetSecrets takes what has been read out of the environment, before another
+// program is started in it.
+func forgetSecrets() {
+	for _, variable := range append(slices.Collect(maps.Values(secretVariables)), tokenKeyVariable, "NATS_URL") {
+		_ = os.Unsetenv(variable) // it fails for names that are none
+	}
+}
+
 // kinds are the ways in that there is a secret for.
 func (s secrets) kinds() []loginKind { return slices.Sorted(maps.Keys(s)) }
 

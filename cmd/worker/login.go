@@ -265,6 +265,7 @@ func (l *login) show(a *orchestrator.Authorization) {
 		return
 	}
 	_, _ = fmt.Fprintf(l.err, "Your browser is to open this address; open it yourself if it does not:\n\n%s\n\n", a.URL())
+	forgetSecrets() // a browser's children have no business with them
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
 	if err := browser.OpenURL(a.URL()); err != nil {
 		l.log.Debug("no browser opened", "error", err)

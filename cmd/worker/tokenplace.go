@@ -30,6 +30,9 @@ type tokenPlace struct {
 	key tokens.Key
 }
 
+// tokenKeyVariable has the age identity that seals users' logins.
+const tokenKeyVariable = "WAYBILL_TOKEN_KEY" //nolint:gosec // G101: the name of it
+
 const (
 	storeFile   = "file"
 	storeBucket = "bucket"
@@ -42,7 +45,7 @@ func (p *tokenPlace) addEnvironment() error {
 	if p.Store != "" && p.Store != storeFile && p.Store != storeBucket {
 		return cli.Errorf(cli.ExitUsage, "tokens store %q (WAYBILL_TOKEN_STORE): give %s or %s", p.Store, storeFile, storeBucket)
 	}
-	what := "WAYBILL_TOKEN_KEY"
+	what := tokenKeyVariable
 	text, err := secret(what)
 	if err == nil && text == "" && p.KeyFile != "" {
 		what = "tokens keyFile"

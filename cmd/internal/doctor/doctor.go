@@ -1,3 +1,10 @@
+// Package doctor looks at everything that worker run needs, and changes nothing:
+// the NATS server with the streams and the rights on them, and each tenant's
+// Orchestrator with the way to it, the login and the rights.
+//
+// What is seen of each thing is a [Finding]. One that is not ok says what to
+// change. What depends on something that was found wanting is skipped, the rest
+// goes on; each check has a time limit.
 package doctor
 
 import (
