@@ -22,13 +22,21 @@ type api struct {
 	simulated bool
 }
 
-// base is where the API begins.
-func (a *api) base() string { return "http://" + a.address + "/bench/" + tenantName + "/orchestrator_" }
+// base is where the API of the tenant that is measured begins.
+func (a *api) base() string { return a.baseOf(organization, tenantName) }
+
+func (a *api) baseOf(organization, tenant string) string {
+	return "http://" + a.address + "/" + organization + "/" + tenant + "/orchestrator_"
+}
 
 // startStub starts the stub.
-func (b *bench) startStub(ctx context.Context, dir string, latency time.Duration) (*api, error) {
+func (b *bench) startStub(ctx context.Context, dir string, w workload) (*api, error) {
 	return b.startAPI(ctx, dir, false, func(address string) []string {
-		return []string{b.self, "role", "stub", "--listen", address, "--latency", latency.String()}
+		line := []string{b.self, "role", "stub", "--listen", address, "--latency", w.latency.String()}
+		for _, n := range w.beside {
+			line = append(line, "--beside", n.tenant+"="+n.temper())
+		}
+		return line
 	})
 }
 

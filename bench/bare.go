@@ -117,7 +117,7 @@ func newBareClient(inFlight int) *http.Client {
 // consume gathers what a lane delivers into calls.
 func (b *bareLoop) consume(ctx context.Context, lane int) (stop func(), err error) {
 	consumer, err := b.js.CreateOrUpdateConsumer(ctx, pipeline.Topology{}.RequestsStream(), jetstream.ConsumerConfig{
-		Durable: fmt.Sprintf("bare-%d", lane), FilterSubject: requestSubject(b.kind, lane),
+		Durable: fmt.Sprintf("bare-%d", lane), FilterSubject: requestSubject(tenantName, b.kind, lane),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute, MaxAckPending: 40_000,
 	})
 	if err != nil {

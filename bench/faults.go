@@ -23,7 +23,10 @@ const (
 // workerLimits are the lines of the worker's configuration that a workload
 // needs beyond the others.
 func (w workload) workerLimits() string {
-	if !w.faults {
+	switch {
+	case len(w.beside) > 0: // nobody waits for what the slow ones are asked
+		return "  drain: 1s\n"
+	case !w.faults:
 		return ""
 	}
 	return fmt.Sprintf("  callTimeout: %s\n  hold: %s\n  settle: %s\n", faultsCallTimeout, faultsHold, faultsSettle)

@@ -138,7 +138,7 @@ func (r *run) fillLedger(ctx context.Context, js jetstream.JetStream) error {
 	}
 	fill := r.w
 	fill.count = r.w.ledger
-	if err := publishRequests(ctx, r.server, fill, 0); err != nil {
+	if err := publishRequests(ctx, r.server, fill, tenantName, 0); err != nil {
 		return err
 	}
 	if err := r.startWorker(ctx); err != nil {

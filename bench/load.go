@@ -64,9 +64,9 @@ func appendText(dst []byte, size int) []byte {
 	return append(dst, words[:size]...)
 }
 
-// publishRequests publishes all requests of a workload, with keys from first
-// on, and returns when JetStream has stored them. Lanes take turns.
-func publishRequests(ctx context.Context, s *natsServer, w workload, first int) error {
+// publishRequests publishes all requests of a workload to a tenant, with keys
+// from first on, and returns when JetStream has stored them. Lanes take turns.
+func publishRequests(ctx context.Context, s *natsServer, w workload, tenant string, first int) error {
 	var failed atomic.Pointer[error]
 	nc, js, err := s.connect(jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
 		failed.CompareAndSwap(nil, &err)
@@ -75,9 +75,13 @@ func publishRequests(ctx context.Context, s *natsServer, w workload, first int) 
 		return err
 	}
 	defer nc.Close()
+	before, err := lastRequest(ctx, js)
+	if err != nil {
+		return err
+	}
 	subjects := make([]string, w.lanes)
 	for lane := range subjects {
-		subjects[lane] = requestSubject(w.kind, lane)
+		subjects[lane] = requestSubject(tenant, w.kind, lane)
 	}
 	var body []byte
 	for i := range w.count {
@@ -94,18 +98,20 @@ func publishRequests(ctx context.Context, s *natsServer, w workload, first int) 
 	if err := failed.Load(); err != nil {
 		return fmt.Errorf("publish requests: %w", *err)
 	}
-	return countRequests(ctx, js, first+w.count)
+	last, err := lastRequest(ctx, js)
+	if err == nil && last-before != uint64(w.count) { //nolint:gosec // G115: a number of messages
+		return fmt.Errorf("the stream has had %d requests of %d", last-before, w.count)
+	}
+	return err
 }
 
-func countRequests(ctx context.Context, js jetstream.JetStream, want int) error {
+// lastRequest is how many requests the stream has ever had.
+func lastRequest(ctx context.Context, js jetstream.JetStream) (uint64, error) {
 	stream, err := js.Stream(ctx, pipeline.Topology{}.RequestsStream())
 	if err != nil {
-		return fmt.Errorf("count the requests: %w", err)
+		return 0, fmt.Errorf("count the requests: %w", err)
 	}
-	if got := stream.CachedInfo().State.LastSeq; got != uint64(want) { //nolint:gosec // G115: a number of messages
-		return fmt.Errorf("the stream has had %d requests of %d", got, want)
-	}
-	return nil
+	return stream.CachedInfo().State.LastSeq, nil
 }
 
 var errNotPublished = errors.New("a request was not published in time")
@@ -123,7 +129,7 @@ func publishPaced(ctx context.Context, js jetstream.JetStream, w workload, from,
 		}
 		body := appendRequest(nil, w.kind, i, w.body)
 		sent(i, time.Now())
-		if _, err := js.PublishAsync(requestSubject(w.kind, i%w.lanes), body); err != nil {
+		if _, err := js.PublishAsync(requestSubject(tenantName, w.kind, i%w.lanes), body); err != nil {
 			return fmt.Errorf("publish request: %w", err)
 		}
 	}

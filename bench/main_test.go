@@ -60,7 +60,7 @@ func runBench(t *testing.T, args ...string) string {
 // smallScale makes a workload small: some hundred requests.
 var smallScale = map[string]string{
 	"items": "0.01", "items-always": "0.005", "items-20ms": "0.05", "jobs-20ms": "0.05", "faults": "0.5",
-	"latency": "0.05", "queues": "0.002", "memory": "0.001",
+	"latency": "0.05", "tenants": "0.01", "queues": "0.002", "memory": "0.001",
 }
 
 // TestWorkloads runs every workload on each of its sides. They take turns:
@@ -104,6 +104,11 @@ func checkResult(t *testing.T, w workload, r result) {
 	}
 	if w.pace > 0 && (r.Latency == nil || r.Latency.P50 <= 0 || r.Latency.P99 < r.Latency.P50) {
 		t.Errorf("%s: latency %+v", r.Side, r.Latency)
+	}
+	for _, n := range w.beside {
+		if r.Beside[n.tenant] == 0 {
+			t.Errorf("%s: nothing was called for %s", r.Side, n.tenant)
+		}
 	}
 	if w.faults && r.Recovery <= 0 {
 		t.Errorf("%s: no outcome after the restart", r.Side)

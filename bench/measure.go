@@ -93,7 +93,7 @@ func (r *run) setUp(ctx context.Context) error {
 	if r.w.faults {
 		r.api, err = r.startSimulator(ctx, r.dir, r.w)
 	} else {
-		r.api, err = r.startStub(ctx, r.dir, r.w.latency)
+		r.api, err = r.startStub(ctx, r.dir, r.w)
 	}
 	if err != nil {
 		return err
@@ -109,8 +109,11 @@ func (r *run) setUp(ctx context.Context) error {
 	if err := r.fillLedger(ctx, js); err != nil {
 		return err
 	}
+	if err := r.publishBeside(ctx); err != nil {
+		return err
+	}
 	if r.w.pace == 0 {
-		if err := publishRequests(ctx, r.server, r.w, r.w.ledger); err != nil {
+		if err := publishRequests(ctx, r.server, r.w, tenantName, r.w.ledger); err != nil {
 			return err
 		}
 	}
@@ -199,6 +202,7 @@ func (r *run) conclude(ctx context.Context, res *result) error {
 		return err
 	}
 	res.Calls = counts.allCalls() - r.before.allCalls()
+	res.Beside = counts.Beside
 	res.Verdict = check.verdict()
 	if r.w.kind == kindJobs && !r.w.faults && counts.BatchKeys != counts.Distinct {
 		res.Verdict.Foreign++ // two jobs of one key, or one key for two

@@ -1,6 +1,11 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // result is what one run showed.
 type result struct {
@@ -25,6 +30,9 @@ type result struct {
 	Calls   uint64  `json:"apiCalls"`
 	Verdict verdict `json:"verdict"`
 
+	// Beside are the calls for each other tenant, logins included; Calls has
+	// none of them.
+	Beside map[string]uint64 `json:"besideCalls,omitempty"`
 	// Latency is of a paced workload, in milliseconds.
 	Latency *latencies `json:"latency,omitempty"`
 	// Recovery is, in seconds, from the restart of a worker that was killed to
@@ -49,6 +57,13 @@ func (r result) callsPer(n int) float64 { return float64(r.Calls) * float64(n) /
 func (r result) String() string {
 	line := fmt.Sprintf("%s %s: %d requests in %.2f s: %.0f/s; worker CPU %.2f s (%.2f per 100,000), peak %.0f MiB; server CPU %.2f s, %.0f MiB; Orchestrator CPU %.2f s, %.2f calls per 1,000; %s",
 		r.Workload, r.Side, r.Count, r.Seconds, r.Rate, r.WorkerCPU, r.cpuPer(100_000), r.PeakMiB, r.ServerCPU, r.ServerMiB, r.APICPU, r.callsPer(1_000), r.Verdict)
+	if len(r.Beside) > 0 {
+		var calls []string
+		for _, tenant := range slices.Sorted(maps.Keys(r.Beside)) {
+			calls = append(calls, fmt.Sprintf("%d for %s", r.Beside[tenant], tenant))
+		}
+		line += "; beside them calls: " + strings.Join(calls, ", ")
+	}
 	if r.Latency != nil {
 		line += fmt.Sprintf("; latency p50 %.1f, p95 %.1f, p99 %.1f ms", r.Latency.P50, r.Latency.P95, r.Latency.P99)
 	}

@@ -20,14 +20,23 @@ func newRoleCommand() *cobra.Command {
 }
 
 func newStubCommand() *cobra.Command {
-	listen, latency := "", time.Duration(0)
+	listen, latency, beside := "", time.Duration(0), map[string]string(nil)
 	cmd := &cobra.Command{
 		Use:  "stub",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serveStub(cmd.Context(), listen, latency) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s := newStub(latency)
+			for tenant, temper := range beside {
+				if err := s.addBeside(tenant, temper); err != nil {
+					return err
+				}
+			}
+			return serveStub(cmd.Context(), listen, s)
+		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to answer on")
 	cmd.Flags().DurationVar(&latency, "latency", 0, "time a call that writes takes")
+	cmd.Flags().StringToStringVar(&beside, "beside", nil, "another tenant, in an organization of its own and the same name, with what its calls that write take, or "+denies)
 	return cmd
 }
 

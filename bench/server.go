@@ -108,10 +108,11 @@ const (
 	peersFilter  = "bench.>"
 )
 
-// outcomesOf says where a side's outcomes stand.
+// outcomesOf says where a side's outcomes stand: those of the tenant that is
+// measured.
 func outcomesOf(s side) (stream, subject string) {
 	if s == sideWaybill {
-		return pipeline.Topology{}.LedgerStream(), "uipath.outcomes.>"
+		return pipeline.Topology{}.LedgerStream(), "uipath.outcomes." + tenantName + ".>"
 	}
 	return peersStream, peersFilter
 }
@@ -135,13 +136,14 @@ func provision(ctx context.Context, js jetstream.JetStream, s side) error {
 }
 
 // requestSubject is where requests of a lane are published.
-func requestSubject(kind string, lane int) string {
-	return strings.Join([]string{"uipath.requests", tenantName, "-", kind, laneName(kind, lane)}, ".")
+func requestSubject(tenant, kind string, lane int) string {
+	return strings.Join([]string{"uipath.requests", tenant, "-", kind, laneName(kind, lane)}, ".")
 }
 
 const (
-	tenantName = "Default"
-	folderName = "Shared"
+	tenantName   = "Default" // of the tenant that is measured
+	organization = "bench"   // which that tenant belongs to
+	folderName   = "Shared"
 )
 
 // laneName is the name of a queue or a process.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -73,29 +74,40 @@ func (r *run) startWaybill(ctx context.Context, name string) (*process, error) {
 	if limits != "" {
 		limits = "limits:\n" + limits
 	}
-	config := fmt.Sprintf(`%stenants:
-  - name: %s
-    url: %s
-    clientId: bench
-    folder: {path: %s}
-    maxInFlight: %d
-    listReadsPerMinute: 6000
-`, limits, tenantName, r.api.base(), folderName, r.w.inFlight)
+	secret := filepath.Join(r.dir, "secret") // the environment's would be one tenant's alone
+	if err := os.WriteFile(secret, []byte("bench"), 0o600); err != nil {
+		return nil, fmt.Errorf("write the worker's secret: %w", err)
+	}
+	config := []string{limits, "tenants:\n", r.tenantConfig(tenantName, r.api.base(), secret)}
+	for _, n := range r.w.beside {
+		config = append(config, r.tenantConfig(n.tenant, r.api.baseOf(n.tenant, n.tenant), secret))
+	}
 	path := filepath.Join(r.dir, "waybill.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Join(config, "")), 0o600); err != nil {
 		return nil, fmt.Errorf("write the worker's configuration: %w", err)
 	}
 	health, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	env := cleanEnvironment("NATS_URL="+r.server.url(), "UIPATH_CLIENT_SECRET=bench")
+	env := cleanEnvironment("NATS_URL=" + r.server.url())
 	p, err := r.startUnder(ctx, name, env, r.worker, "run", "--config", path, "--listen", health)
 	if err != nil {
 		return nil, err
 	}
 	p.health = health
 	return p, nil
+}
+
+func (r *run) tenantConfig(name, base, secret string) string {
+	return fmt.Sprintf(`  - name: %s
+    url: %s
+    clientId: bench
+    clientSecretFile: %q
+    folder: {path: %s}
+    maxInFlight: %d
+    listReadsPerMinute: 6000
+`, name, base, secret, folderName, r.w.inFlight)
 }
 
 // awaitReady takes the time until waybill's workers are ready to pull.

@@ -19,8 +19,12 @@ import (
 // stub answers what the three sides call of Orchestrator, and does nothing
 // that costs time but count: every call by its operation, and every Reference
 // and BatchExecutionKey it is given. Any queue and any process exists.
+//
+// Other tenants have a stub each, so that nothing of theirs is counted here.
 type stub struct {
-	latency time.Duration // of calls that write
+	latency time.Duration    // of calls that write
+	denied  bool             // no login is accepted
+	beside  map[string]*stub // other tenants, by their organization
 
 	mu         sync.Mutex
 	calls      map[string]uint64
@@ -36,6 +40,23 @@ func newStub(latency time.Duration) *stub {
 	}
 }
 
+// addBeside adds a tenant whose organization has the same name: what tells
+// logins apart is the organization alone.
+func (s *stub) addBeside(tenant, temper string) error {
+	other := newStub(0)
+	if other.denied = temper == denies; !other.denied {
+		var err error
+		if other.latency, err = time.ParseDuration(temper); err != nil {
+			return fmt.Errorf("stub: tenant %s: %w", tenant, err)
+		}
+	}
+	if s.beside == nil {
+		s.beside = make(map[string]*stub)
+	}
+	s.beside[tenant] = other
+	return nil
+}
+
 // stubCounts is what the stub tells of itself.
 type stubCounts struct {
 	Calls    map[string]uint64 `json:"calls"`
@@ -44,6 +65,9 @@ type stubCounts struct {
 	// BatchKeys are the BatchExecutionKeys that differ; 0 where there were only
 	// items.
 	BatchKeys uint64 `json:"batchKeys"`
+	// Beside are the calls for each other tenant, which are in none of the
+	// others.
+	Beside map[string]uint64 `json:"beside,omitempty"`
 }
 
 // allCalls sums the calls up.
@@ -88,7 +112,24 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.tellReferences(w)
 		return
 	}
+	if len(s.beside) > 0 {
+		organization, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if other := s.beside[organization]; other != nil {
+			other.serve(w, r)
+			return
+		}
+	}
+	s.serve(w, r)
+}
+
+// serve answers a call for the tenant.
+func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 	op := operationOf(r.URL.Path)
+	if s.denied {
+		s.count(op)
+		answer(w, http.StatusBadRequest, `{"error":"invalid_client"}`)
+		return
+	}
 	switch op {
 	case opBulk, opItem, opStart:
 		s.write(w, r, op)
@@ -215,10 +256,17 @@ func answer(w http.ResponseWriter, status int, body string) {
 var jsonType = []string{"application/json"}
 
 func (s *stub) tellCounts(w http.ResponseWriter) {
+	var beside map[string]uint64
+	for tenant, other := range s.beside {
+		if beside == nil {
+			beside = make(map[string]uint64, len(s.beside))
+		}
+		beside[tenant] = other.allCalls()
+	}
 	s.mu.Lock()
 	counts := stubCounts{
 		Calls: s.calls, Effects: s.effects,
-		Distinct: uint64(len(s.references)), BatchKeys: uint64(len(s.batchKeys)),
+		Distinct: uint64(len(s.references)), BatchKeys: uint64(len(s.batchKeys)), Beside: beside,
 	}
 	body, err := json.Marshal(counts)
 	s.mu.Unlock()
@@ -227,6 +275,12 @@ func (s *stub) tellCounts(w http.ResponseWriter) {
 		return
 	}
 	answer(w, http.StatusOK, string(body))
+}
+
+func (s *stub) allCalls() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return stubCounts{Calls: s.calls}.allCalls()
 }
 
 // tellReferences gives a line for each Reference, with how often it came.
@@ -244,12 +298,12 @@ func (s *stub) tellReferences(w http.ResponseWriter) {
 }
 
 // serveStub answers on an address until the context ends.
-func serveStub(ctx context.Context, address string, latency time.Duration) error {
+func serveStub(ctx context.Context, address string, s *stub) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("stub: %w", err)
 	}
-	server := &http.Server{Handler: newStub(latency), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() }) // nobody waits for an answer now
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

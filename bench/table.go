@@ -69,8 +69,8 @@ func (f tableFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) er
 		out = file
 	}
 	var all results
-	for _, w := range list {
-		more, err := b.measureRounds(ctx, w.scaled(f.scale), f.rounds)
+	for _, group := range together(list) {
+		more, err := b.measureRounds(ctx, group, f.scale, f.rounds)
 		all = append(all, more...)
 		if err != nil {
 			return err
@@ -83,29 +83,57 @@ func (f tableFlags) selected() ([]workload, error) {
 	if len(f.only) == 0 {
 		return workloads(), nil
 	}
-	var list []workload
 	for _, name := range f.only {
-		w, err := findWorkload(name)
-		if err != nil {
+		if _, err := findWorkload(name); err != nil {
 			return nil, err
 		}
-		list = append(list, w)
 	}
-	return list, nil
+	return slices.DeleteFunc(workloads(), func(w workload) bool { return !slices.Contains(f.only, w.name) }), nil
 }
 
-// measureRounds measures a workload on its sides. They take turns, and each
-// round begins with another of them.
-func (b *bench) measureRounds(ctx context.Context, w workload, rounds int) (results, error) {
-	if w.maxRounds > 0 {
-		rounds = min(rounds, w.maxRounds)
+// together has what is compared within a round in one group: a workload, and
+// those that come after it and are held against it.
+func together(list []workload) [][]workload {
+	var groups [][]workload
+	for _, w := range list {
+		i := slices.IndexFunc(groups, func(group []workload) bool { return isAgainst(w.name, group[0].name) })
+		if i < 0 {
+			groups = append(groups, []workload{w})
+			continue
+		}
+		groups[i] = append(groups[i], w)
+	}
+	return groups
+}
+
+func isAgainst(workload, other string) bool {
+	return slices.ContainsFunc(lines(), func(l line) bool { return l.workload == workload && l.target.against.workload == other })
+}
+
+// turn is one run of a round.
+type turn struct {
+	workload workload
+	side     side
+}
+
+// measureRounds measures workloads on their sides. All take turns, and each
+// round begins with another.
+func (b *bench) measureRounds(ctx context.Context, group []workload, scale float64, rounds int) (results, error) {
+	var turns []turn
+	for _, w := range group {
+		if w.maxRounds > 0 {
+			rounds = min(rounds, w.maxRounds)
+		}
+		for _, s := range w.sides {
+			turns = append(turns, turn{w.scaled(scale), s})
+		}
 	}
 	var all results
 	for round := range rounds {
-		w.seed = round + 1
-		for i := range w.sides {
-			s := w.sides[(i+round)%len(w.sides)]
-			r, err := b.measure(ctx, w, s)
+		for i := range turns {
+			next := turns[(i+round)%len(turns)]
+			next.workload.seed = round + 1
+			r, err := b.measure(ctx, next.workload, next.side)
 			if err != nil {
 				return all, err
 			}
@@ -166,16 +194,17 @@ func (all results) values(read func(result) float64) []float64 {
 	return values
 }
 
-// ratios are waybill's value over the bare loop's, round by round.
-func (all results) ratios(workload string, read func(result) float64) []float64 {
-	bare := make(map[int]float64)
-	for _, r := range all.of(workload, sideBare) {
-		bare[r.Round] = read(r)
+// ratios are waybill's value over what the line is against, round by round.
+func (all results) ratios(l line) []float64 {
+	against := l.basis()
+	others := make(map[int]float64)
+	for _, r := range all.of(against.workload, against.side) {
+		others[r.Round] = l.read(r)
 	}
 	var ratios []float64
-	for _, r := range all.of(workload, sideWaybill) {
-		if b := bare[r.Round]; b > 0 {
-			ratios = append(ratios, read(r)/b)
+	for _, r := range all.of(l.workload, sideWaybill) {
+		if other := others[r.Round]; other > 0 {
+			ratios = append(ratios, l.read(r)/other)
 		}
 	}
 	return ratios

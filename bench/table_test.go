@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,9 +16,53 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 		{Workload: "items", Side: sideBare, Round: 3, Rate: 100}, // the other side of this round is not there
 		{Workload: "queues", Side: sideBare, Round: 1, Rate: 1},
 	}
-	got := all.ratios("items", rate)
+	got := all.ratios(line{workload: "items", read: rate})
 	if len(got) != 2 || got[0] != 0.5 || got[1] != 1 {
 		t.Errorf("ratios %v, want [0.5 1]", got)
+	}
+}
+
+// TestRatiosToAnotherWorkload: they are waybill's to waybill's, have their own
+// words, and are not judged where there is nothing to judge them by.
+func TestRatiosToAnotherWorkload(t *testing.T) {
+	t.Parallel()
+	const work = "100,000 items beside a tenant that denies logins and one that is slow"
+	all := results{
+		{Workload: "tenants", Side: sideWaybill, Round: 1, Rate: 44_000},
+		{Workload: "items", Side: sideBare, Round: 1, Rate: 100_000},
+		{Workload: "items", Side: sideWaybill, Round: 1, Rate: 50_000},
+	}
+	for name, test := range map[string]struct {
+		all  results
+		want string
+	}{
+		"beside it": {all, "| 44,000/s | 0.88 of the first row | no |"},
+		"alone":     {all[:1], "| 44,000/s | – | – |"},
+	} {
+		want := "| " + work + " | ≥ 0.90 of the first row | ≥ 0.95 of the first row | – | – " + test.want + "\n"
+		if got := newTable(test.all, true).markdown(); !strings.Contains(got, want) {
+			t.Errorf("%s:\n%s\nwant:\n%s", name, got, want)
+		}
+	}
+	if err := newTable(all[:1], true).missed(); err != nil {
+		t.Errorf("judged without the other workload: %v", err)
+	}
+}
+
+func TestComparedWorkloadsShareTheirRounds(t *testing.T) {
+	t.Parallel()
+	for _, only := range [][]string{{"queues", "tenants", "items"}, {"tenants", "queues"}, nil} {
+		list, err := tableFlags{only: only}.selected()
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups := together(list)
+		shared := slices.ContainsFunc(groups, func(group []workload) bool {
+			return len(group) == 2 && group[0].name == "items" && group[1].name == "tenants"
+		})
+		if both := len(list) != 2; shared != both || both && len(groups) != len(list)-1 {
+			t.Errorf("of %v: %d groups, items and tenants in one: %t", only, len(groups), shared)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func runWatermill(ctx context.Context, flags sideFlags) error {
 		}
 		for i := range flags.inFlight {
 			name := fmt.Sprintf("%s-%d", laneName(flags.kind, lane), i)
-			router.AddHandler(name, requestSubject(flags.kind, lane), subscriber, peersSubject, publisher, p.handle(lane)) //nolint:contextcheck // messages bring theirs
+			router.AddHandler(name, requestSubject(tenantName, flags.kind, lane), subscriber, peersSubject, publisher, p.handle(lane)) //nolint:contextcheck // messages bring theirs
 		}
 	}
 	if err := router.Run(ctx); err != nil {
@@ -83,7 +83,7 @@ func (p *peer) subscriber(lane int, log watermill.LoggerAdapter) (*wmjetstream.S
 func (p *peer) consumer(lane int) wmjetstream.ResourceInitializer {
 	return func(ctx context.Context, js jetstream.JetStream, _ string) (jetstream.Consumer, func(context.Context, watermill.LoggerAdapter), error) {
 		consumer, err := js.CreateOrUpdateConsumer(ctx, pipeline.Topology{}.RequestsStream(), jetstream.ConsumerConfig{
-			Durable: fmt.Sprintf("watermill-%d", lane), FilterSubject: requestSubject(p.kind, lane),
+			Durable: fmt.Sprintf("watermill-%d", lane), FilterSubject: requestSubject(tenantName, p.kind, lane),
 			AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute, MaxAckPending: 40_000,
 		})
 		if err != nil {

@@ -54,6 +54,9 @@ type workload struct {
 	processes int
 	// ledger is how many other keys have been carried out before.
 	ledger int
+	// beside are other tenants that the same worker serves. Nothing of theirs is
+	// in the figures but what the processes take in all.
+	beside []neighbour
 	// restart has the server started anew when all is done, and its time taken.
 	restart bool
 }
@@ -69,6 +72,10 @@ const (
 	memoryBody  = 300
 )
 
+// slowCalls is longer than a run: all that a slow tenant lets a worker have in
+// flight is so from the beginning to the end, whatever else the machine does.
+const slowCalls = 10 * time.Second
+
 var allSides = []side{sideWatermill, sideBare, sideWaybill}
 
 // workloads are those of the table, in its order.
@@ -76,6 +83,10 @@ func workloads() []workload {
 	two := []side{sideBare, sideWaybill}
 	list := []workload{
 		{name: "items", count: 100_000, sides: allSides},
+		{name: "tenants", count: 100_000, sides: []side{sideWaybill}, beside: []neighbour{
+			{tenant: "Denied", count: 20_000, denied: true},
+			{tenant: "Slow", count: 20_000, latency: slowCalls},
+		}},
 		{name: "items-always", count: 100_000, always: true, sides: two},
 		{name: "items-20ms", count: 20_000, latency: 20 * time.Millisecond, sides: allSides},
 		{name: "jobs-20ms", kind: kindJobs, count: 20_000, latency: 20 * time.Millisecond, inFlight: 64, bulk: 1, sides: allSides},
@@ -114,6 +125,10 @@ func (w workload) withDefaults() workload {
 // scaled is the workload with fewer requests.
 func (w workload) scaled(scale float64) workload {
 	w.count = max(int(float64(w.count)*scale), w.lanes, 1)
+	w.beside = slices.Clone(w.beside)
+	for i := range w.beside {
+		w.beside[i].count = max(int(float64(w.beside[i].count)*scale), 1)
+	}
 	return w
 }
 
