@@ -31,7 +31,7 @@ type Login interface {
 	refused() string
 }
 
-const otherOrganization = "a freshly issued token is refused too: check that TokenURL belongs to the organization of BaseURL, and that Tenant is right"
+const otherOrganization = "a freshly issued token is refused too: check that the token URL belongs to the organization of the tenant's URL, and that the tenant's name is right"
 
 // tokenFunc is a function as an oauth2.TokenSource.
 type tokenFunc func() (*oauth2.Token, error)
@@ -50,7 +50,7 @@ func identityURL(given string, base *url.URL) (string, error) {
 	if org, ok := organization(base); ok {
 		path = "/" + org + "/identity_/connect/token"
 	} else if base.Path != "" {
-		return "", fmt.Errorf("TokenURL is empty and cannot be told from BaseURL %q: give the address that ends in /connect/token", base)
+		return "", fmt.Errorf("TokenURL is empty and cannot be told from BaseURL %q, whose path is not /organization/tenant/orchestrator_ (nor empty, as on-premises): correct that, or give the address that ends in /connect/token", base)
 	}
 	return (&url.URL{Scheme: base.Scheme, Host: base.Host, Path: path}).String(), nil
 }

@@ -73,7 +73,7 @@ func TestTokenURL(t *testing.T) {
 		"automation suite": {base: "https://rpa.example:8443/acme/prod/orchestrator_/", want: "https://rpa.example:8443/acme/identity_/connect/token"},
 		"on-premises":      {base: "https://rpa.example", want: "https://rpa.example/identity/connect/token"},
 		"given":            {base: "https://rpa.example/x", given: "https://id.example/identity/connect/token", want: "https://id.example/identity/connect/token"},
-		"cannot be told":   {base: "https://rpa.example/x", wantErr: `TokenURL is empty and cannot be told from BaseURL "https://rpa.example/x"`},
+		"cannot be told":   {base: "https://rpa.example/x", wantErr: `TokenURL is empty and cannot be told from BaseURL "https://rpa.example/x", whose path is not`},
 		"no address":       {base: testBase, given: "id.example/token", wantErr: `TokenURL "id.example/token" is no web address`},
 		"with a query":     {base: testBase, given: "https://id.example/token?client_secret=x", wantErr: `TokenURL "https://id.example/token" holds more`},
 		"with a user":      {base: testBase, given: "https://me:pw@id.example/token", wantErr: `TokenURL "https://…@id.example/token" holds more`},
@@ -309,7 +309,7 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 	id.revoked.Store(1000)
 	_, err = client.StartJobs(t.Context(), testFolder, StartInfo{ReleaseKey: "r"})
 	e := asError(t, err, Denied)
-	wantText(t, e.Error(), "start jobs: 401 Unauthorized", "check that TokenURL belongs to the organization of BaseURL")
+	wantText(t, e.Error(), "start jobs: 401 Unauthorized", "check that the token URL belongs to the organization of the tenant's URL")
 	if got := id.logins.Load(); got != 3 {
 		t.Errorf("got %d logins, want 3: one renewal for each call", got)
 	}
@@ -344,7 +344,7 @@ func TestLoginFailures(t *testing.T) {
 	}{
 		"invalid_client 400": {
 			400, jsonType, `{"error":"invalid_client"}`, Denied,
-			[]string{"log in: 400 Bad Request: invalid_client: ", "does not know this ClientID", "check both"},
+			[]string{"log in: 400 Bad Request: invalid_client: ", "does not know this client id", "check both"},
 		},
 		"invalid_client 401": {401, jsonType, `{"error":"invalid_client"}`, Denied, []string{"401 Unauthorized", "check both"}},
 		"invalid_client 200": {200, jsonType, `{"error":"invalid_client"}`, Denied, []string{"check both"}},
@@ -358,19 +358,19 @@ func TestLoginFailures(t *testing.T) {
 			[]string{"of X, X.Read and X.Write for one only"},
 		},
 		"unauthorized_client": {400, jsonType, `{"error":"unauthorized_client"}`, Denied, []string{"confidential application"}},
-		"another word":        {400, jsonType, `{"error":"invalid_request"}`, Denied, []string{"invalid_request", "check TokenURL, ClientID, ClientSecret and Scopes"}},
+		"another word":        {400, jsonType, `{"error":"invalid_request"}`, Denied, []string{"invalid_request", "check the token URL, client id, client secret and scopes"}},
 		"scope, in words": {
 			400, jsonType, `{"errorMessage":"OAuth authorization failed. 'IdentityServerApi' scope not found."}`, Denied,
 			[]string{"scope not found"},
 		},
 		"html for a token": {
 			200, "text/html", htmlLogin, Denied,
-			[]string{"200 OK with text/html instead of JSON", "Sign in", "check TokenURL"},
+			[]string{"200 OK with text/html instead of JSON", "Sign in", "check the token URL"},
 		},
 		"json without a token": {200, jsonType, `{"result":"x"}`, Denied, []string{"lacks access_token"}},
 		"form":                 {200, "application/x-www-form-urlencoded", "access_token=x", Denied, []string{"instead of JSON"}},
 		"redirect":             {302, "text/html", "", Denied, []string{"302 Found to nowhere"}},
-		"wrong path":           {404, "text/html", "<html></html>", Denied, []string{"404 Not Found with text/html", "check TokenURL"}},
+		"wrong path":           {404, "text/html", "<html></html>", Denied, []string{"404 Not Found with text/html", "check the token URL"}},
 		"500":                  {500, jsonType, `{"error":"server_error"}`, Transient, []string{"500 Internal Server Error: server_error"}},
 		"502 html":             {502, "text/html", "<html></html>", Transient, []string{"502 Bad Gateway with text/html"}},
 		"503 empty":            {503, "", "", Transient, []string{"503 Service Unavailable"}},

@@ -133,6 +133,7 @@ func (a *Authorization) Exchange(ctx context.Context, address string) (Grant, er
 	return Grant{
 		TokenURL:      a.config.Endpoint.TokenURL,
 		ClientID:      a.config.ClientID,
+		Confidential:  a.config.ClientSecret != "",
 		Login:         a.state,
 		RefreshTokens: []Secret{Secret(token.RefreshToken)},
 		AccessToken:   Secret(token.AccessToken),

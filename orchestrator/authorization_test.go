@@ -123,7 +123,7 @@ func TestWhatComesBack(t *testing.T) {
 		{"user of another organization", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)
 			return a, comeBack(t, server.Visitor("eve", "pass word"), a)
-		}, []string{"219", "does not belong to the organization of BaseURL"}},
+		}, []string{"219", "does not belong to the organization of the tenant's URL"}},
 		{"scopes that do not go together", func(t *testing.T, server *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg, func(r *orchestrator.AuthorizationRequest) { r.Scopes = []string{"OR.Jobs", "OR.Jobs.Read"} })
 			return a, comeBack(t, server.Visitor("ann", "pass word"), a)
@@ -150,7 +150,7 @@ func TestWhatComesBack(t *testing.T) {
 			cfg.Login = orchestrator.RefreshToken{ClientID: "app", ClientSecret: "guess"}
 			a := newAuthorization(t, cfg)
 			return a, comeBack(t, server.Visitor("ann", "pass word"), a)
-		}, []string{"invalid_client", "does not know this ClientID with this ClientSecret"}},
+		}, []string{"invalid_client", "does not know this client id with this client secret"}},
 		{"refused by the user", func(t *testing.T, _ *simulator.Server, cfg orchestrator.Config) (*orchestrator.Authorization, string) {
 			a := newAuthorization(t, cfg)
 			u, err := url.Parse(a.URL())

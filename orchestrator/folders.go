@@ -127,8 +127,8 @@ func (c *Client) findFolder(ctx context.Context, ref FolderRef) (Folder, error) 
 }
 
 func (c *Client) findFolderByPath(ctx context.Context, path string) (Folder, error) {
-	q := Query{Filter: Eq("FullyQualifiedName", path), Limit: enoughToBeSure}
-	folder, err := theOne(c.Folders(ctx, q), opFolder, path, func(f Folder) string { return f.FullyQualifiedName })
+	folder, err := findByName("FullyQualifiedName", opFolder, path, func(f Folder) string { return f.FullyQualifiedName },
+		func(q Query) iter.Seq2[Folder, error] { return c.Folders(ctx, q) })
 	return folder, namedError(err, opFolder, "folder", path, folderAdvice)
 }
 
@@ -182,6 +182,21 @@ func isGUID(s string) bool {
 }
 
 var errSeveral = errors.New("more than one has this name")
+
+// findByName finds the entry with a name, which does not depend on case. Whether a
+// filter does goes by the database behind it; so where it finds nothing, all are
+// looked through.
+func findByName[T any, P interface {
+	*T
+	answerBody
+}](member, op, name string, nameOf func(T) string, list func(Query) iter.Seq2[T, error],
+) (T, error) {
+	entry, err := theOne[T, P](list(Query{Filter: Eq(member, name), Limit: enoughToBeSure}), op, name, nameOf)
+	if err == ErrNotFound { //nolint:errorlint // theOne's own word, not an answer that is ErrNotFound too
+		return theOne[T, P](list(Query{}), op, name, nameOf)
+	}
+	return entry, err
+}
 
 // theOne picks the entry with a name from what a server found for it. Servers
 // compare without regard to case; one that is spelled the same is meant first.

@@ -18,6 +18,9 @@ type Grant struct {
 	// TokenURL and ClientID are whose the tokens are; no other application can
 	// use them.
 	TokenURL, ClientID string
+	// Confidential tells that the application has proved itself by a secret, and
+	// must again.
+	Confidential bool
 	// Login tells one login from the next, which replaces all of it.
 	Login string
 	// RefreshTokens are those that are good, next one to be used first.
@@ -48,6 +51,9 @@ type TokenStore interface {
 var (
 	// ErrNoGrant is what a TokenStore without a grant returns.
 	ErrNoGrant = errors.New("no login is stored")
+	// ErrGrantUnusable is in the error of a TokenStore that has something, which
+	// it cannot read until somebody mends it.
+	ErrGrantUnusable = errors.New("the stored login cannot be used")
 	// ErrGrantChanged is what a TokenStore returns where somebody else has
 	// saved meanwhile.
 	ErrGrantChanged = errors.New("the stored login has changed meanwhile")

@@ -69,7 +69,7 @@ var waysIn = []wayIn{
 		login: func(s orchestrator.Secret) orchestrator.Login {
 			return orchestrator.Password{Username: "ann", Password: s}
 		},
-		refused: []string{"Invalid credentials, failed to login.", "error code 1000", "check Username, Password and TenancyName"},
+		refused: []string{"Invalid credentials, failed to login.", "error code 1000", "check user name, password and tenancy name"},
 	},
 	{
 		name: "user key", base: cloud, secret: "user-key", life: 24 * time.Hour,

@@ -57,7 +57,10 @@ func TestLookupByName(t *testing.T) {
 				t.Parallel()
 				var calls atomic.Int32
 				client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
-					calls.Add(1)
+					if calls.Add(1) > 1 && test.notFound {
+						reply(w, 200, listOf(test.found)) // all are looked through
+						return
+					}
 					if got, want := r.URL.Path, "/acme/prod/orchestrator_/odata/"+kind.set; got != want {
 						t.Errorf("got %s, want %s", got, want)
 					}
@@ -129,6 +132,26 @@ func TestLookupThatFailsIsNotMissing(t *testing.T) {
 			_, err := kind.find(client, t.Context(), "Invoices")
 			if e := asError(t, err, Denied); errors.Is(e, ErrNotFound) || e.Class != Reads {
 				t.Errorf("got %v of class %s", e, e.Class)
+			}
+		})
+	}
+}
+
+// Where the filter depends on case, all are looked through.
+func TestLookupByNameWhereFiltersDependOnCase(t *testing.T) {
+	t.Parallel()
+	for what, kind := range byName {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Get("$filter") != "" {
+					reply(w, 200, listOf(nil))
+					return
+				}
+				reply(w, 200, listOf([]string{"Orders", "Invoices", "Invoices2"}))
+			})
+			if got, err := kind.find(client, t.Context(), "iNVOICES"); got != "Invoices" || err != nil {
+				t.Errorf("got %q, %v", got, err)
 			}
 		})
 	}

@@ -59,8 +59,12 @@ func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, er
 		return nil, err
 	}
 	poster := jsonPoster{client: plainClient(cfg), address: strings.TrimSuffix(base.String(), "/") + pathAuthenticate, userAgent: cfg.UserAgent}
+	var refused lockoutGuard
 	body := authenticateRequest{TenancyName: cmp.Or(l.TenancyName, cfg.Tenant), Username: l.Username, Password: string(l.Password)}
 	return tokenFunc(func() (*oauth2.Token, error) {
+		if e := refused.stands(); e != nil {
+			return nil, e
+		}
 		asked := time.Now()
 		a, err := poster.post(body)
 		if err != nil {
@@ -72,14 +76,42 @@ func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, er
 			return e
 		})
 		if refusal != nil {
-			return nil, refusal
+			return nil, refused.note(refusal)
 		}
 		return &oauth2.Token{AccessToken: token, Expiry: asked.Add(passwordTokenLife)}, nil
 	}), nil
 }
 
 func (Password) refused() string {
-	return "a freshly issued token is refused too: check that the user belongs to the tenant (TenancyName)"
+	return "a freshly issued token is refused too: check that the user belongs to the tenant, and its tenancy name"
+}
+
+// betweenWrongPasswords keeps a worker that has a wrong password from locking
+// its user: everybody else who uses that user would be locked out too.
+const betweenWrongPasswords = 15 * time.Minute
+
+// lockoutGuard remembers a refusal for as long as it is not to be asked again.
+type lockoutGuard struct {
+	refusal *Error
+	until   time.Time
+}
+
+// stands gives the refusal, with what is left of the wait.
+func (g *lockoutGuard) stands() *Error {
+	left := time.Until(g.until)
+	if g.refusal == nil || left <= 0 {
+		return nil
+	}
+	again := *g.refusal
+	again.RetryAfter = left
+	return &again
+}
+
+func (g *lockoutGuard) note(e *Error) *Error {
+	if e.RetryAfter == betweenWrongPasswords {
+		g.refusal, g.until = e, time.Now().Add(e.RetryAfter)
+	}
+	return e
 }
 
 // authenticated gives the token, or what came instead of it.
@@ -90,7 +122,7 @@ func (a answer) authenticated() (string, *Error) {
 		case err == nil && (envelope.Success == nil || *envelope.Success):
 			return envelope.Result, nil
 		case envelope.Success == nil:
-			return "", a.notALogin(err, "something other than Orchestrator answers: check BaseURL, and proxies on the way; Automation Cloud has no login by password")
+			return "", a.notALogin(err, "something other than Orchestrator answers: check the tenant's URL, and proxies on the way; Automation Cloud has no login by password")
 		}
 	}
 	said := a.complaint()
@@ -98,9 +130,10 @@ func (a answer) authenticated() (string, *Error) {
 	if e.Kind == Transient && a.status > 399 {
 		return "", e
 	}
-	e.Kind, e.Err = Denied, errors.New("the login by password is refused: check that it offers it, Username, Password and TenancyName")
+	e.Kind, e.Err = Denied, errors.New("the login by password is refused: check that Orchestrator offers it, user name, password and tenancy name")
 	if said.code == codeInvalidCredentials || a.status == http.StatusUnauthorized {
-		e.Err = errors.New("there is no such user with this password in this tenant: check Username, Password and TenancyName (each further attempt counts towards locking the user)")
+		e.RetryAfter = betweenWrongPasswords
+		e.Err = errors.New("there is no such user with this password in this tenant: check user name, password and tenancy name; since Orchestrator locks users after some attempts, the next one is made in " + betweenWrongPasswords.String() + ", or by a worker that is started anew")
 	}
 	return "", e
 }

@@ -43,8 +43,8 @@ func (d *QueueDefinition) missing() string {
 // "Queue definitions" of UiPath's API guide.
 func (c *Client) QueueDefinitionByName(ctx context.Context, folder Folder, name string) (QueueDefinition, error) {
 	return c.queues.get(ctx, opQueue, nameKey(folder, name), func(ctx context.Context) (QueueDefinition, error) {
-		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
-		queue, err := theOne(c.QueueDefinitions(ctx, folder, q), opQueue, name, func(d QueueDefinition) string { return d.Name })
+		queue, err := findByName("Name", opQueue, name, func(d QueueDefinition) string { return d.Name },
+			func(q Query) iter.Seq2[QueueDefinition, error] { return c.QueueDefinitions(ctx, folder, q) })
 		return queue, namedError(err, opQueue, "queue", name,
 			"check the name, that the queue is in this folder, and that the login may read queues (scope OR.Queues)")
 	})

@@ -48,5 +48,5 @@ func (l RefreshToken) config(base *url.URL) (oauth2.Config, error) {
 }
 
 func (RefreshToken) refused() string {
-	return "a freshly issued token is refused too: the user has logged in to another organization than that of BaseURL; log in again (worker login) to the right one, and check TokenURL and Tenant"
+	return "a freshly issued token is refused too: the user has logged in to another organization than that of the tenant's URL; log in again (worker login) to the right one, and check the token URL and the tenant's name"
 }

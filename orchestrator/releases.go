@@ -49,8 +49,8 @@ func (r *Release) missing() string {
 // ErrNotFound. It follows the page "Releases" of UiPath's API guide.
 func (c *Client) ReleaseByName(ctx context.Context, folder Folder, name string) (Release, error) {
 	return c.releases.get(ctx, opRelease, nameKey(folder, name), func(ctx context.Context) (Release, error) {
-		q := Query{Filter: Eq("Name", name), Limit: enoughToBeSure}
-		release, err := theOne(c.Releases(ctx, folder, q), opRelease, name, func(r Release) string { return r.Name })
+		release, err := findByName("Name", opRelease, name, func(r Release) string { return r.Name },
+			func(q Query) iter.Seq2[Release, error] { return c.Releases(ctx, folder, q) })
 		return release, namedError(err, opRelease, "process", name,
 			"check the name, that the process is in this folder, and that the login may read processes (scope OR.Execution)")
 	})

@@ -199,6 +199,8 @@ func (r *rotation) load() (Grant, string, error) {
 	case g.ClientID != r.config.ClientID || g.TokenURL != r.config.Endpoint.TokenURL:
 		return g, "", &Error{Op: opLogin, Kind: Denied, Class: Identity, Err: &refusalError{advice: "the stored login is that of application " +
 			g.ClientID + " at " + g.TokenURL + ", not of " + r.config.ClientID + " at " + r.config.Endpoint.TokenURL + ": log in again (worker login)"}}
+	case g.Confidential && r.config.ClientSecret == "":
+		return g, "", &Error{Op: opLogin, Kind: Denied, Class: Identity, Err: &refusalError{advice: "the application of the stored login has a secret, and none is set: give the client secret that was there for worker login"}}
 	}
 	return g, revision, nil
 }
@@ -216,9 +218,14 @@ func noGrant() *Error {
 	return &Error{Op: opLogin, Kind: Denied, Class: Identity, Err: &refusalError{advice: ErrNoGrant.Error() + ": log in with worker login"}}
 }
 
-// storeError is that of a store which may work again later.
+// storeError is that of a store which may work again later, or not before
+// somebody has mended it.
 func storeError(err error) *Error {
-	return &Error{Op: opLogin, Kind: Transient, Class: Identity, Message: "token store", Err: err}
+	kind := Transient
+	if errors.Is(err, ErrGrantUnusable) {
+		kind = Denied
+	}
+	return &Error{Op: opLogin, Kind: kind, Class: Identity, Message: "token store", Err: err}
 }
 
 func usableToken(t *oauth2.Token) bool {

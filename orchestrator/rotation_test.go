@@ -2,7 +2,9 @@ package orchestrator_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -381,6 +383,39 @@ func TestStoredLoginOfAnotherApplication(t *testing.T) {
 			t.Errorf("the application itself: %v", err)
 		}
 	})
+}
+
+// A confidential application's login wants its secret, before the stored access
+// token has ended too.
+func TestStoredLoginWithoutItsSecret(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := strict(t)
+		grant := authorize(t, server, orchestrator.Config{
+			BaseURL: cloud, Transport: server.RoundTripper(), Login: orchestrator.RefreshToken{ClientID: "app", ClientSecret: "app-secret", Store: &memoryStore{}},
+		}, 1)
+		err := ask(t, worker(t, server, &memoryStore{grant: grant, revision: 1}))
+		if e, ok := errors.AsType[*orchestrator.Error](err); !ok || !e.LoginRefused() || !strings.Contains(e.Error(), "has a secret, and none is set") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What nobody but a person can mend is not waited for.
+func TestUnusableStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		err := ask(t, worker(t, strict(t), brokenStore{}))
+		if e, ok := errors.AsType[*orchestrator.Error](err); !ok || !e.LoginRefused() || !strings.Contains(e.Error(), "sealed with another key") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+type brokenStore struct{ orchestrator.TokenStore }
+
+func (brokenStore) Load(context.Context) (orchestrator.Grant, string, error) {
+	return orchestrator.Grant{}, "", fmt.Errorf("%w: it was sealed with another key", orchestrator.ErrGrantUnusable)
 }
 
 func TestNoStoredLogin(t *testing.T) {

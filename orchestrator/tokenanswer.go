@@ -48,7 +48,11 @@ func (t identityTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	form := formOf(req)
-	refusal := a.hiding(secretsOf(req, form), func(a answer) *Error { return a.checkToken(form.Get("grant_type")) })
+	grant := form.Get("grant_type")
+	if req.Header.Get("Authorization") == "" && !form.Has("client_secret") {
+		grant = grantOpen + grant
+	}
+	refusal := a.hiding(secretsOf(req, form), func(a answer) *Error { return a.checkToken(grant) })
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -98,6 +102,8 @@ const (
 	grantRefreshToken      = "refresh_token"
 	grantAuthorizationCode = "authorization_code"
 	grantUserKey           = "user key"
+
+	grantOpen = "open " // before a grant without a client secret
 )
 
 // tokenAnswer is what the token endpoint answers when it agrees.
@@ -120,7 +126,7 @@ func (a answer) checkToken(grant string) *Error {
 		if err == nil {
 			return nil
 		}
-		return a.notALogin(err, "something other than the token endpoint answers: check TokenURL, and proxies on the way")
+		return a.notALogin(err, "something other than the token endpoint answers: check the token URL, and proxies on the way")
 	}
 	e := a.failure(opLogin, Identity, false)
 	if e.Kind != Transient || a.status <= 399 {
@@ -154,7 +160,11 @@ func (r *refusalError) Is(target error) bool {
 }
 
 func refusalOf(grant string, said complaint) *refusalError {
-	advice, ok := grantAdvice[grant+" "+said.oauth]
+	open := strings.HasPrefix(grant, grantOpen)
+	advice, ok := grantAdvice[strings.TrimPrefix(grant, grantOpen)+" "+said.oauth]
+	if open && said.oauth == "invalid_client" {
+		advice, ok = "the identity server wants a client secret, or does not know this client id: check it, give the secret of a confidential application, and check that the token URL belongs to the application's organization", true
+	}
 	if !ok {
 		advice, ok = loginAdvice[said.oauth]
 	}
@@ -162,7 +172,7 @@ func refusalOf(grant string, said complaint) *refusalError {
 		advice, ok = loginAdvice["invalid_scope"], true
 	}
 	if !ok {
-		advice = "the identity server refuses the login: check TokenURL, ClientID, ClientSecret and Scopes"
+		advice = "the identity server refuses the login: check the token URL, client id, client secret and scopes"
 	}
 	return &refusalError{word: said.oauth, advice: advice}
 }
@@ -170,17 +180,17 @@ func refusalOf(grant string, said complaint) *refusalError {
 // loginAdvice is by the token endpoint's word, grantAdvice by grant and word.
 var (
 	loginAdvice = map[string]string{
-		"invalid_client":         "the identity server does not know this ClientID with this ClientSecret: check both, and that TokenURL belongs to the application's organization",
+		"invalid_client":         "the identity server does not know this client id with this client secret: check both, and that the token URL belongs to the application's organization",
 		"invalid_scope":          "the application may not have one of the scopes asked for: add them to the application or ask for fewer, and of X, X.Read and X.Write for one only",
 		"invalid_grant":          "what the login presents has expired, was revoked or was used before: log in anew",
 		"unauthorized_client":    "the application may not log in this way: a confidential application with application scopes may by its secret, one with user scopes after a user's login (worker login)",
-		"unsupported_grant_type": "the token endpoint does not offer this login: check TokenURL",
+		"unsupported_grant_type": "the token endpoint does not offer this login: check the token URL",
 	}
 	grantAdvice = map[string]string{
 		grantRefreshToken + " invalid_grant":      "the refresh token has expired (after 60 days), was revoked, or was used elsewhere before: log in again with worker login, and have all workers share one token store",
 		grantAuthorizationCode + " invalid_grant": "the code has expired, was used before, or belongs to another application or redirect address: log in again, and check that RedirectURL is spelled as it is registered for the application",
 		grantAuthorize + " " + wrongRedirect:      "the redirect address is not registered for the application: register it in UiPath, letter by letter, or set redirectUrl to one that is",
-		grantAuthorize + " 219":                   "the user does not belong to the organization of BaseURL: log in as one who does, or leave the other organization in the browser first",
+		grantAuthorize + " 219":                   "the user does not belong to the organization of the tenant's URL: log in as one who does, or leave the other organization in the browser first",
 		grantAuthorize + " access_denied":         "the user, or a policy, has refused the application: log in again and agree",
 		grantAuthorize + " unauthorized_client":   "the application may not log users in: give it user scopes and this redirect address",
 		grantUserKey + " invalid_grant":           "the user key is not accepted: check it and the client id beside it, or make a new one",

@@ -56,7 +56,7 @@ func (l UserKey) tokenSource(cfg Config, _ *url.URL) (oauth2.TokenSource, error)
 }
 
 func (UserKey) refused() string {
-	return "a freshly issued token is refused too: check that the user key belongs to the tenant of BaseURL"
+	return "a freshly issued token is refused too: check that the user key belongs to the tenant of the URL"
 }
 
 // userKeyToken reads an answer that checkToken has found to be a token.

@@ -51,7 +51,7 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 			_ = sleep(ctx, troubleEvery) // the loop looks at the context itself
 		}
 		seen = last
-		unserved := make(map[string]bool) // tenants
+		unserved := make(map[string][]string) // subjects, by tenant
 		for _, subject := range subjects {
 			if _, there := served.Load(subject); there {
 				continue
@@ -63,7 +63,7 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 				seen = 0 // look again
 			case r == nil:
 				lane, _ := w.cfg.Topology.laneOfRequest(subject) // its tenant is told as it stands
-				unserved[lane.Tenant] = true
+				unserved[lane.Tenant] = append(unserved[lane.Tenant], subject)
 			default:
 				served.Store(subject, true)
 				running.Go(func() {
@@ -75,12 +75,39 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 		}
 		if len(unserved) > 0 && time.Since(mentioned) > unservedEvery {
 			mentioned = time.Now()
-			w.log.Warn("requests wait for tenants that this worker does not serve", "tenants", slices.Sorted(maps.Keys(unserved)), "serves", slices.Sorted(maps.Keys(w.tenants)))
+			w.mentionUnserved(ctx, unserved)
 		}
 		if sleep(ctx, lookEvery) != nil {
 			return
 		}
 	}
+}
+
+// mentionUnserved names the tenants of others that have requests waiting. What is
+// in the stream may have been carried out, and not been removed yet.
+func (w *Worker) mentionUnserved(ctx context.Context, subjects map[string][]string) {
+	var tenants []string
+	for tenant, subjects := range subjects {
+		if slices.ContainsFunc(subjects, func(subject string) bool { return w.waits(ctx, subject) }) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	if len(tenants) > 0 {
+		slices.Sort(tenants)
+		w.log.Warn("requests wait for tenants that this worker does not serve", "tenants", tenants, "serves", slices.Sorted(maps.Keys(w.tenants)))
+	}
+}
+
+// waits reports whether a subject has requests that are not settled. Without a
+// consumer nobody has ever taken any.
+func (w *Worker) waits(ctx context.Context, subject string) bool {
+	lane, _ := w.cfg.Topology.laneOfRequest(subject) // a misspelt lane has a consumer too
+	consumer, err := w.js.Consumer(ctx, w.cfg.Topology.RequestsStream(), consumerName(subject, lane))
+	if err != nil {
+		return true
+	}
+	info := consumer.CachedInfo()
+	return info.NumPending > 0 || info.NumAckPending > 0
 }
 
 // requestSubjects lists the subjects that have requests, if anything was

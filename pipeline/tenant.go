@@ -127,14 +127,20 @@ func newTenant(cfg Tenant, room int, log *slog.Logger, c control, clock *serverC
 // check finds what is wrong with a tenant's configuration. A tenant that cannot
 // be reached is only mentioned.
 func (t *tenant) check(ctx context.Context) error {
+	works := true
 	for _, err := range t.Client.Folders(ctx, orchestrator.Query{Top: 1, Limit: 1}) {
+		works = err == nil
 		if e, ok := errors.AsType[*orchestrator.Error](err); ok && e.LoginRefused() {
+			t.observe(ctx, orchestrator.Reads, err)
 			return fmt.Errorf("tenant %s: %w", t.Name, err)
 		}
 		if err != nil && ctx.Err() == nil {
 			t.log.Warn("tenant not reached yet", "error", err)
 		}
 		break
+	}
+	if works {
+		t.loginWorks(ctx)
 	}
 	if t.DefaultFolder == (orchestrator.FolderRef{}) {
 		t.log.Warn("no default folder is set: requests for the folder - will wait")
@@ -238,6 +244,20 @@ func (t *tenant) succeeded(class orchestrator.Class) {
 // server's clock.
 func (t *tenant) wroteSince(moment time.Time) bool {
 	return t.lastWrite.Load() > moment.UnixNano()
+}
+
+// loginWorks ends a pause for a login that was refused before: whoever has
+// mended it and started the worker anew is not to wait for its end.
+func (t *tenant) loginWorks(ctx context.Context) {
+	key := controlKey("throttle", t.Name, orchestrator.Identity.String())
+	var record throttled
+	if _, err := t.control.get(ctx, key, &record); err != nil || !record.Until.After(t.clock.now()) {
+		return // there is none, or it cannot be told
+	}
+	record = throttled{Until: t.clock.now(), Reason: "login accepted"}
+	if err := t.control.put(ctx, key, record); err != nil {
+		t.log.Warn("pause of the login not ended", "error", err)
+	}
 }
 
 // reset forgets pauses that are over. One that is not stands, though a call

@@ -142,3 +142,22 @@ func TestStartWithTenantsThatFail(t *testing.T) {
 		})
 	}
 }
+
+// A login that is refused pauses the tenant for all workers. One that is started
+// with a login that works does not wait for the end of it.
+func TestMendedLoginIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(_ *testing.T, r *rig) {
+		r.publish(inTenant(plainItems, "Mended"), item("INV-1", 1))
+		cfg := r.config()
+		cfg.Tenants = []pipeline.Tenant{r.tenantOf("Good", r.simulator.RoundTripper()), r.tenantOf("Mended", denied{})}
+		stop := r.start(cfg)
+		time.Sleep(10 * time.Minute) // the pauses grow to five
+		stop()
+		time.Sleep(time.Second)
+		cfg = r.config()
+		cfg.Tenants = []pipeline.Tenant{r.tenantOf("Mended", r.simulator.RoundTripper())}
+		r.start(cfg)
+		r.await(inTenant(plainItems, "Mended"), 15*time.Second, item("INV-1", 1))
+	})
+}

@@ -193,7 +193,7 @@ func (l *login) await(ctx context.Context, redirectURL string) error {
 	l.returns = newReturns()
 	err := l.returns.listen(ctx, redirectURL)
 	if err != nil && !l.noBrowser {
-		return cli.Errorf(cli.ExitUsage, "worker login: %w: free that address, register another one of this machine for the application and set it (UIPATH_REDIRECT_URL, redirectUrl), or use --no-browser", err)
+		return cli.Errorf(cli.ExitUsage, "%w: free that address, register another one of this machine for the application and set it (UIPATH_REDIRECT_URL, redirectUrl), or use --no-browser", err)
 	}
 	if l.noBrowser {
 		l.returns.read(ctx, l.in)
@@ -207,10 +207,13 @@ func (l *login) wait(ctx context.Context, a *orchestrator.Authorization, patienc
 	defer cancel()
 	came, err := l.returns.wait(ctx, a)
 	if errors.Is(err, errNoReturn) {
-		return came, cli.Errorf(cli.ExitTimeout, "worker login: the browser has not come back within %s: if it shows an error page of the identity server, use --no-browser and give that page's address", patience)
+		return came, cli.Errorf(cli.ExitTimeout, "the browser has not come back within %s: if it shows an error page of the identity server, use --no-browser and give that page's address", patience)
+	}
+	if errors.Is(err, errEmpty) {
+		return came, cli.Errorf(cli.ExitUsage, "%w", err)
 	}
 	if err != nil {
-		return came, fmt.Errorf("worker login: %w", err)
+		return came, fmt.Errorf("log in: %w", err)
 	}
 	return came, nil
 }

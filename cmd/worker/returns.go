@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"waybill/orchestrator"
@@ -107,7 +108,14 @@ func listenLoopback(ctx context.Context, u *url.URL) ([]net.Listener, error) {
 	var first error
 	for _, host := range hosts {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, port))
-		if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			// The browser might come back to whoever has it.
+			for _, one := range listeners {
+				_ = one.Close() // it was only asked for
+			}
+			return nil, err //nolint:wrapcheck // it names the address
+		}
+		if err != nil { // there is no such address here
 			first = errors.Join(first, err)
 			continue
 		}

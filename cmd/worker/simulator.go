@@ -89,17 +89,14 @@ func (f *identityFlags) addFlags(fs *pflag.FlagSet) {
 
 // config takes whom to let in from the environment, by the names UiPath's users have for them.
 func (f *identityFlags) config() (simulator.Config, error) {
-	clientSecret, err := secret("UIPATH_CLIENT_SECRET")
+	known, err := secretsFromEnvironment()
 	if err != nil {
 		return simulator.Config{}, err
 	}
-	password, err := secret("UIPATH_PASSWORD")
-	if err != nil {
-		return simulator.Config{}, err
-	}
+	password := string(known[loginPassword])
 	cfg := simulator.Config{
-		Org: f.organization, ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: string(clientSecret),
-		TokenLife: f.tokenLife, PasswordTokenLife: f.tokenLife,
+		Org: f.organization, ClientID: os.Getenv("UIPATH_CLIENT_ID"), ClientSecret: string(known[loginApplication]),
+		PersonalAccessToken: string(known[loginToken]), UserKey: string(known[loginUserKey]), TokenLife: f.tokenLife, PasswordTokenLife: f.tokenLife,
 		Switches: simulator.Switches{RefreshTokenLeeway: f.refreshTokenLeeway},
 	}
 	name := os.Getenv("UIPATH_USERNAME")
@@ -107,7 +104,7 @@ func (f *identityFlags) config() (simulator.Config, error) {
 		return simulator.Config{}, cli.Errorf(cli.ExitUsage, "UIPATH_USERNAME and UIPATH_PASSWORD go together: set both or none")
 	}
 	if name != "" {
-		cfg.Users = []simulator.User{{Name: name, Password: string(password)}}
+		cfg.Users = []simulator.User{{Name: name, Password: password}}
 	}
 	return cfg, nil
 }
@@ -135,7 +132,8 @@ with a personal access token.
 
 UIPATH_CLIENT_ID with UIPATH_CLIENT_SECRET (or UIPATH_CLIENT_SECRET_FILE), if
 set, are the credentials it asks for, and UIPATH_USERNAME with UIPATH_PASSWORD
-(or UIPATH_PASSWORD_FILE) the one user; any will do otherwise. An application
+(or UIPATH_PASSWORD_FILE) the one user; UIPATH_PAT is the one personal access
+token, UIPATH_USER_KEY the one user key. Any will do otherwise. An application
 without a secret needs none for a user's login.`,
 		Example: `  worker simulator --listen 127.0.0.1:8181 --faults 0.02
   curl http://127.0.0.1:8181/simulator/effects`,

@@ -43,7 +43,7 @@ func (f file) read(context.Context) ([]byte, string, error) {
 		return nil, "", err //nolint:wrapcheck // it names the file
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return nil, "", fmt.Errorf("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
+		return nil, "", unusable("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
 	}
 	value, err := os.ReadFile(f.path)
 	if err != nil {

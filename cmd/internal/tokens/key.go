@@ -73,15 +73,15 @@ func (k Key) open(value []byte) ([]byte, error) {
 		return value, nil
 	}
 	if k.IsZero() {
-		return nil, errors.New("it is sealed: set WAYBILL_TOKEN_KEY, or WAYBILL_TOKEN_KEY_FILE, to the key it was sealed with")
+		return nil, unusable("it is sealed: set WAYBILL_TOKEN_KEY, or WAYBILL_TOKEN_KEY_FILE, to the key it was sealed with")
 	}
 	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(value)), k.identities...)
 	if err != nil {
-		return nil, errors.New("it was sealed with another key: set WAYBILL_TOKEN_KEY to that one, or run worker login again")
+		return nil, unusable("it was sealed with another key: set WAYBILL_TOKEN_KEY to that one, or run worker login again")
 	}
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("it is damaged: run worker login again: %w", err)
+		return nil, unusable("it is damaged: run worker login again: %v", err)
 	}
 	return text, nil
 }

@@ -84,6 +84,7 @@ type stored struct {
 	Version       int       `json:"version"`
 	TokenURL      string    `json:"tokenUrl"`
 	ClientID      string    `json:"clientId"`
+	Confidential  bool      `json:"confidential,omitempty"`
 	Login         string    `json:"login"`
 	RefreshTokens []string  `json:"refreshTokens"`
 	AccessToken   string    `json:"accessToken"`
@@ -93,9 +94,14 @@ type stored struct {
 	RenewedAt     time.Time `json:"renewedAt"`
 }
 
+// unusable is what somebody has to mend.
+func unusable(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", orchestrator.ErrGrantUnusable, fmt.Sprintf(format, args...))
+}
+
 func encode(g orchestrator.Grant) ([]byte, error) {
 	s := stored{
-		Version: version, TokenURL: g.TokenURL, ClientID: g.ClientID, Login: g.Login, AccessToken: string(g.AccessToken),
+		Version: version, TokenURL: g.TokenURL, ClientID: g.ClientID, Confidential: g.Confidential, Login: g.Login, AccessToken: string(g.AccessToken),
 		Expires: g.Expires.UTC(), Scopes: g.Scopes, User: g.User, RenewedAt: g.RenewedAt.UTC(),
 	}
 	for _, token := range g.RefreshTokens {
@@ -111,13 +117,13 @@ func encode(g orchestrator.Grant) ([]byte, error) {
 func decode(text []byte) (orchestrator.Grant, error) {
 	var s stored
 	if err := json.Unmarshal(text, &s); err != nil {
-		return orchestrator.Grant{}, errors.New("it is no stored login: remove it and run worker login") // the error of json shows what it read
+		return orchestrator.Grant{}, unusable("it is no stored login: remove it and run worker login") // the error of json shows what it read
 	}
 	if s.Version != version {
-		return orchestrator.Grant{}, fmt.Errorf("its version is %d, this program knows %d: run worker login with this program, or all workers with the newer one", s.Version, version)
+		return orchestrator.Grant{}, unusable("its version is %d, this program knows %d: run worker login with this program, or all workers with the newer one", s.Version, version)
 	}
 	g := orchestrator.Grant{
-		TokenURL: s.TokenURL, ClientID: s.ClientID, Login: s.Login, AccessToken: orchestrator.Secret(s.AccessToken),
+		TokenURL: s.TokenURL, ClientID: s.ClientID, Confidential: s.Confidential, Login: s.Login, AccessToken: orchestrator.Secret(s.AccessToken),
 		Expires: s.Expires, Scopes: s.Scopes, User: s.User, RenewedAt: s.RenewedAt,
 	}
 	for _, token := range s.RefreshTokens {
