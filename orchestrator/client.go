@@ -61,6 +61,15 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
+// Close ends the client. It waits for a renewal of a user's login that is under
+// way, so that its refresh token is stored and not lost, and tries once more to
+// store one that could not be. Its error says what may be lost. Calls that are
+// made later fail as soon as they need another token.
+func (c *Client) Close(ctx context.Context) error {
+	defer c.CloseIdleConnections()
+	return c.session.close(ctx)
+}
+
 // CloseIdleConnections closes what the transport keeps open for later calls.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 

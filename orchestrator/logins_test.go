@@ -101,6 +101,9 @@ type line struct {
 	refuseAll atomic.Bool  // calls of the API, whatever the token
 }
 
+// refusalStands is for how long a login that was refused is not tried again.
+const refusalStands = 10 * time.Second
+
 // loginTakes is how long a login takes, so that callers meet in it.
 const loginTakes = 3 * time.Second
 
@@ -293,6 +296,9 @@ var situations = []struct {
 		tr.wantError(t, orchestrator.Denied, "200 OK with text/html instead of JSON", `a page titled "Sign in"`, "check ")
 		tr.wantLogins(t, 1)
 		tr.html.Store(false)
+		tr.wantError(t, orchestrator.Denied, "text/html instead of JSON") // the refusal stands for a moment
+		tr.wantLogins(t, 0)
+		time.Sleep(refusalStands)
 		tr.wantWorks(t)
 		tr.wantLogins(t, 1)
 	}},

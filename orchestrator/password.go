@@ -59,12 +59,8 @@ func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, er
 		return nil, err
 	}
 	poster := jsonPoster{client: plainClient(cfg), address: strings.TrimSuffix(base.String(), "/") + pathAuthenticate, userAgent: cfg.UserAgent}
-	var refused lockoutGuard
 	body := authenticateRequest{TenancyName: cmp.Or(l.TenancyName, cfg.Tenant), Username: l.Username, Password: string(l.Password)}
 	return tokenFunc(func() (*oauth2.Token, error) {
-		if e := refused.stands(); e != nil {
-			return nil, e
-		}
 		asked := time.Now()
 		a, err := poster.post(body)
 		if err != nil {
@@ -76,7 +72,7 @@ func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, er
 			return e
 		})
 		if refusal != nil {
-			return nil, refused.note(refusal)
+			return nil, refusal
 		}
 		return &oauth2.Token{AccessToken: token, Expiry: asked.Add(passwordTokenLife)}, nil
 	}), nil
@@ -89,30 +85,6 @@ func (Password) refused() string {
 // betweenWrongPasswords keeps a worker that has a wrong password from locking
 // its user: everybody else who uses that user would be locked out too.
 const betweenWrongPasswords = 15 * time.Minute
-
-// lockoutGuard remembers a refusal for as long as it is not to be asked again.
-type lockoutGuard struct {
-	refusal *Error
-	until   time.Time
-}
-
-// stands gives the refusal, with what is left of the wait.
-func (g *lockoutGuard) stands() *Error {
-	left := time.Until(g.until)
-	if g.refusal == nil || left <= 0 {
-		return nil
-	}
-	again := *g.refusal
-	again.RetryAfter = left
-	return &again
-}
-
-func (g *lockoutGuard) note(e *Error) *Error {
-	if e.RetryAfter == betweenWrongPasswords {
-		g.refusal, g.until = e, time.Now().Add(e.RetryAfter)
-	}
-	return e
-}
 
 // authenticated gives the token, or what came instead of it.
 func (a answer) authenticated() (string, *Error) {

@@ -149,7 +149,7 @@ func (r *rotation) keep(n renewal) (*oauth2.Token, error) {
 	if !usableToken(n.token) {
 		return nil, loginError(err)
 	}
-	short := *n.token
+	short := *n.token.WithExtra(map[string]any{extraUnsaved: true})
 	if soon := time.Now().Add(unsavedLife); short.Expiry.IsZero() || soon.Before(short.Expiry) {
 		short.Expiry = soon
 	}
@@ -178,6 +178,22 @@ func (r *rotation) keepOnce(n renewal) (Grant, error) {
 			return g, err
 		}
 	}
+}
+
+// extraUnsaved marks a token whose refresh token is not stored yet.
+const extraUnsaved = "waybill_unsaved"
+
+// close tries once more to save what could not be. It is called by one at a
+// time, as Token is.
+func (r *rotation) close() error {
+	if r.unsaved == nil {
+		return nil
+	}
+	_, err := r.keep(*r.unsaved)
+	if r.unsaved != nil {
+		return errors.Join(errors.New("a refresh token is lost, since it could not be saved: log in again with worker login"), err)
+	}
+	return nil
 }
 
 func (r *rotation) handOut(g Grant) *oauth2.Token {

@@ -88,8 +88,8 @@ func TestTwoWorkersShareOneRefreshToken(t *testing.T) {
 		if counts.Refused != (simulator.RefusedRefreshes{}) {
 			t.Errorf("refresh tokens refused: %+v", counts.Refused)
 		}
-		if tokens := len(store.grant.RefreshTokens); tokens != 1 || store.grant.User != "" {
-			t.Errorf("%d refresh tokens are left, in use by %q; want one, by nobody", tokens, store.grant.User)
+		if tokens := len(store.present().RefreshTokens); tokens != 1 || store.present().User != "" {
+			t.Errorf("%d refresh tokens are left, in use by %q; want one, by nobody", tokens, store.present().User)
 		}
 		if least := rotations * 45 * time.Minute; time.Since(started) < least {
 			t.Errorf("%d rotations in %s: workers have not shared what one has got", counts.Refreshes, time.Since(started))
@@ -133,7 +133,7 @@ func crashed(t *testing.T, server *simulator.Server, tokens int) *memoryStore {
 	synctest.Wait()
 	time.Sleep(time.Minute) // what it tries to save goes nowhere
 	store.fail(nil)
-	if store.grant.User == "" {
+	if store.present().User == "" {
 		t.Fatal("the store does not say that the refresh token is in use")
 	}
 	server.RevokeTokens() // what it got is known to nobody
@@ -154,7 +154,7 @@ func TestCrashBetweenReceiptAndStore(t *testing.T) {
 		if waited := time.Since(started); waited < 30*time.Second || waited > 40*time.Second {
 			t.Errorf("the next worker waited %s, want the time that a use may take", waited)
 		}
-		if tokens := len(store.grant.RefreshTokens); tokens != 1 {
+		if tokens := len(store.present().RefreshTokens); tokens != 1 {
 			t.Errorf("%d refresh tokens are left, want the one that was not lost", tokens)
 		}
 		if !strings.Contains(logged.String(), "log in again (worker login) to have two") {
@@ -197,10 +197,11 @@ func TestLostRefreshToken(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if len(store.grant.RefreshTokens) != 1 {
+		if len(store.present().RefreshTokens) != 1 {
 			t.Error("the last refresh token was thrown away")
 		}
-		store.grant = authorize(t, server, userConfig(server, &memoryStore{}), 2)
+		store.put(authorize(t, server, userConfig(server, &memoryStore{}), 2))
+		time.Sleep(refusalStands)
 		if err := ask(t, next); err != nil {
 			t.Errorf("after another login: %v", err)
 		}
@@ -227,6 +228,7 @@ func TestLostAnswer(t *testing.T) {
 				if err := server.SetFaults(simulator.Faults{}); err != nil {
 					t.Fatal(err)
 				}
+				time.Sleep(refusalStands)
 				for range 3 {
 					if err := ask(t, client); err != nil {
 						t.Fatalf("the tenant is locked out: %v", err)
@@ -237,7 +239,7 @@ func TestLostAnswer(t *testing.T) {
 				if kind == simulator.Unavailable || kind == simulator.Throttle { // the token was not used
 					want = 2
 				}
-				if got := len(store.grant.RefreshTokens); got != want {
+				if got := len(store.present().RefreshTokens); got != want {
 					t.Errorf("%d refresh tokens are left, want %d", got, want)
 				}
 			})
@@ -283,6 +285,79 @@ func TestStoreFailsForAWhile(t *testing.T) {
 	})
 }
 
+// A client that is closed leaves the store with every refresh token it has got:
+// it waits for a renewal under way, and tries once more to save what could not be.
+func TestCloseKeepsRefreshTokens(t *testing.T) {
+	t.Parallel()
+	for name, play := range map[string]func(*testing.T, *orchestrator.Client, *memoryStore){
+		"in mid-renewal": func(t *testing.T, client *orchestrator.Client, _ *memoryStore) {
+			t.Helper()
+			go func() { _ = ask(t, client) }()
+			time.Sleep(time.Second)
+		},
+		"unsaved": func(t *testing.T, client *orchestrator.Client, store *memoryStore) {
+			t.Helper()
+			if err := ask(t, client); err != nil {
+				t.Error(err)
+			}
+			store.fail(nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := strict(t)
+				store := loggedIn(t, server, 2)
+				line := &crashAfterReceipt{RoundTripper: slowAnswer{server.RoundTripper(), 5 * time.Second}, store: store}
+				line.armed.Store(name == "unsaved")
+				client := worker(t, server, store, func(c *orchestrator.Config) { c.Transport = line })
+				server.RevokeTokens()
+				play(t, client, store)
+				line.armed.Store(false)
+				if err := client.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if counts := server.TokenCounts(); counts.Refreshes != 1 || len(store.present().RefreshTokens) != 2 || store.present().User != "" {
+					t.Errorf("%d renewals, and %d refresh tokens are kept, in use by %q; want 1, 2 and nobody", counts.Refreshes, len(store.present().RefreshTokens), store.present().User)
+				}
+				time.Sleep(10 * time.Second)
+				if err := ask(t, worker(t, server, store)); err != nil {
+					t.Errorf("the next worker: %v", err)
+				}
+				if refused := server.TokenCounts().Refused; refused != (simulator.RefusedRefreshes{}) {
+					t.Errorf("refused: %+v", refused)
+				}
+				server.RevokeTokens()
+				if e, ok := errors.AsType[*orchestrator.Error](ask(t, client)); !ok || !strings.Contains(e.Error(), "the client is closed") {
+					t.Errorf("after its end: got %v", e)
+				}
+			})
+		})
+	}
+}
+
+// What could not be saved is saved without a call's help.
+func TestUnsavedIsSavedWithoutCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := strict(t)
+		store := loggedIn(t, server, 2)
+		line := &crashAfterReceipt{RoundTripper: server.RoundTripper(), store: store}
+		line.armed.Store(true)
+		client := worker(t, server, store, func(c *orchestrator.Config) { c.Transport = line })
+		server.RevokeTokens()
+		if err := ask(t, client); err != nil {
+			t.Fatal(err)
+		}
+		line.armed.Store(false)
+		store.fail(nil)
+		time.Sleep(2 * time.Minute)
+		if store.present().User != "" || server.TokenCounts().Refreshes != 1 {
+			t.Errorf("in use by %q, %d renewals; want it saved", store.present().User, server.TokenCounts().Refreshes)
+		}
+	})
+}
+
 // slowAnswer is a worker that stands still with the answer in hand.
 type slowAnswer struct {
 	http.RoundTripper
@@ -315,12 +390,12 @@ func TestFrozenWorker(t *testing.T) {
 		if err := ask(t, other); err != nil {
 			t.Errorf("the other worker: %v", err)
 		}
-		if got := len(store.grant.RefreshTokens); got != 1 {
+		if got := len(store.present().RefreshTokens); got != 1 {
 			t.Errorf("%d refresh tokens, want the one not in use", got)
 		}
 		wg.Wait()
 		synctest.Wait()
-		if got := len(store.grant.RefreshTokens); got != 2 {
+		if got := len(store.present().RefreshTokens); got != 2 {
 			t.Errorf("%d refresh tokens, want the frozen worker's too", got)
 		}
 		for range 4 {
@@ -359,7 +434,7 @@ func TestLoginDuringRenewal(t *testing.T) {
 			t.Fatal(err)
 		}
 		wg.Wait()
-		if got := store.grant; got.Login != anew.Login || len(got.RefreshTokens) != 2 {
+		if got := store.present(); got.Login != anew.Login || len(got.RefreshTokens) != 2 {
 			t.Errorf("the store has %d refresh tokens of login %s, want the two of %s", len(got.RefreshTokens), got.Login, anew.Login)
 		}
 	})

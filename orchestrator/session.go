@@ -2,6 +2,8 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -20,7 +22,8 @@ const (
 	// of its life where that is shorter.
 	renewLatest = 10 * time.Second
 	// renewPause keeps a token endpoint that is down from being asked by every
-	// call while the old token still works.
+	// call while the old token still works, and one that refuses from being
+	// asked by every call at all.
 	renewPause = 10 * time.Second
 )
 
@@ -37,6 +40,10 @@ type session struct {
 	access   Access
 	renewAt  time.Time // from here on: renew in the background; zero: never
 	expireAt time.Time // from here on: renew before the call; zero: never
+	// refusal stands, without the endpoint being asked, until retryAt.
+	refusal *Error
+	retryAt time.Time
+	closed  bool
 }
 
 // Access is what a login was granted.
@@ -108,6 +115,9 @@ func (s *session) start(refused string) <-chan singleflight.Result {
 		if token != "" && !renew {
 			return token, nil
 		}
+		if e := s.standing(); e != nil {
+			return "", e
+		}
 		fresh, err := s.logIn()
 		if err != nil && token != "" {
 			// Nobody waits for this renewal, so nobody else would tell.
@@ -130,15 +140,49 @@ func (s *session) wait(ctx context.Context, done <-chan singleflight.Result) (st
 	}
 }
 
+var errClosed = errors.New("the client is closed")
+
+// standing is the refusal that holds without asking again, with what is left of
+// its time.
+func (s *session) standing() *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return &Error{Op: opLogin, Kind: Transient, Class: Identity, Err: errClosed}
+	}
+	left := time.Until(s.retryAt)
+	if s.refusal == nil || left <= 0 {
+		return nil
+	}
+	again := *s.refusal
+	if again.RetryAfter > 0 {
+		again.RetryAfter = left
+	}
+	return &again
+}
+
+// note remembers a login that failed, for as long as it is not to be tried again.
+func (s *session) note(e *Error) {
+	now := time.Now()
+	s.renewAt = now.Add(renewPause)
+	hold := e.RetryAfter
+	if e.Kind == Denied {
+		hold = max(hold, renewPause)
+	}
+	s.refusal, s.retryAt = e, now.Add(hold)
+}
+
 func (s *session) logIn() (string, error) {
 	token, err := s.source.Token()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
 	if err != nil {
-		s.renewAt = now.Add(renewPause)
-		return "", err //nolint:wrapcheck // loginError makes one form of all that sources return
+		e := loginError(err)
+		s.note(e)
+		return "", e
 	}
+	now := time.Now()
+	s.refusal = nil
 	s.token, s.renewAt, s.expireAt = token.AccessToken, time.Time{}, time.Time{}
 	scopes, _ := token.Extra("scope").(string)
 	s.access = Access{Scopes: strings.Fields(scopes), Expires: token.Expiry}
@@ -147,5 +191,32 @@ func (s *session) logIn() (string, error) {
 		s.renewAt = token.Expiry.Add(-min(renewAhead, life/5))
 		s.expireAt = token.Expiry.Add(-min(renewLatest, life/10))
 	}
+	if unsaved, _ := token.Extra(extraUnsaved).(bool); unsaved {
+		time.AfterFunc(time.Until(s.renewAt), func() { s.start("") }) // calls may be long in coming
+	}
 	return s.token, nil
+}
+
+// closer is a source that has something to finish: a token in hand, not saved.
+type closer interface {
+	close() error
+}
+
+// close lets no login begin any more, and waits for one that is under way where
+// something would be lost with it.
+func (s *session) close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	source, ok := s.source.(closer)
+	if !ok {
+		return nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+		return source.close()
+	case <-ctx.Done():
+		return fmt.Errorf("a renewal of the login is under way, and its refresh token may be lost: %w", contextError(ctx))
+	}
 }

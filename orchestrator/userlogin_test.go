@@ -49,6 +49,21 @@ func (s *memoryStore) Save(_ context.Context, g orchestrator.Grant, revision str
 	return nil
 }
 
+// present is the grant as it stands.
+func (s *memoryStore) present() orchestrator.Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant
+}
+
+// put replaces the grant, whatever there is.
+func (s *memoryStore) put(g orchestrator.Grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grant = g
+	s.revision++
+}
+
 func (s *memoryStore) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
