@@ -255,6 +255,36 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 	})
 }
 
+// However the life of a token is written, the answer is taken: a refresh token
+// may have been used for it.
+func TestTokenLifeInEveryForm(t *testing.T) {
+	t.Parallel()
+	for life, renewed := range map[string]bool{
+		`3600`: true, `"3600"`: true, `3600.0`: true, `3.6e3`: true, `"abc"`: false, `null`: false, `-5`: false, `1e300`: false, `{}`: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var logins atomic.Int32
+			client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == tokenPath {
+					logins.Add(1)
+					reply(w, 200, `{"access_token":"t","token_type":"Bearer","expires_in":`+life+`}`)
+					return
+				}
+				reply(w, 200, `{"Id":5}`)
+			}, func(c *Config) { c.Login = testCredentials })
+			for range 3 {
+				if _, err := client.Job(t.Context(), testFolder, 5); err != nil {
+					t.Errorf("%s: %v", life, err)
+				}
+				time.Sleep(70 * time.Minute)
+			}
+			if got := logins.Load() > 1; got != renewed {
+				t.Errorf("%s: %d logins", life, logins.Load())
+			}
+		})
+	}
+}
+
 func TestTokenWithoutEndIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -363,6 +393,8 @@ func TestLoginFailures(t *testing.T) {
 			400, jsonType, `{"errorMessage":"OAuth authorization failed. 'IdentityServerApi' scope not found."}`, Denied,
 			[]string{"scope not found"},
 		},
+		"token with a line break": {200, jsonType, `{"access_token":"a\nb"}`, Denied, []string{"lacks an access_token that a header can carry"}},
+		"token without end":       {200, jsonType, `{"access_token":"` + strings.Repeat("a", 1<<20) + `"}`, Denied, []string{"lacks an access_token that a header can carry"}},
 		"html for a token": {
 			200, "text/html", htmlLogin, Denied,
 			[]string{"200 OK with text/html instead of JSON", "Sign in", "check the token URL"},

@@ -2,10 +2,12 @@ package orchestrator
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -56,8 +58,27 @@ func (t identityTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if refusal != nil {
 		return nil, refusal
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(a.body))
+	resp.Body = io.NopCloser(bytes.NewReader(a.withPlainExpiry().body))
 	return resp, nil
+}
+
+// withPlainExpiry has expires_in as a whole number, or not at all: the oauth2
+// package refuses the whole answer for anything else, when a refresh token has
+// been used for it.
+func (a answer) withPlainExpiry() answer {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(a.body, &members) != nil || members["expires_in"] == nil {
+		return a
+	}
+	seconds, err := strconv.ParseFloat(strings.Trim(string(members["expires_in"]), `"`), 64)
+	delete(members, "expires_in")
+	if err == nil && seconds >= 1 {
+		members["expires_in"] = json.RawMessage(strconv.FormatInt(int64(min(seconds, maxTokenLife.Seconds())), 10))
+	}
+	if body, err := json.Marshal(members); err == nil {
+		a.body = body
+	}
+	return a
 }
 
 // formOf is what a request for a token says, as far as it can be read again.
@@ -111,9 +132,15 @@ type tokenAnswer struct {
 	AccessToken string `json:"access_token"`
 }
 
+// longestToken is what servers take in a header, about.
+const longestToken = 32 << 10
+
 func (t *tokenAnswer) missing() string {
-	if t.AccessToken == "" {
+	switch {
+	case t.AccessToken == "":
 		return "access_token"
+	case len(t.AccessToken) > longestToken || strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "an access_token that a header can carry"
 	}
 	return ""
 }

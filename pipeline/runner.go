@@ -109,7 +109,9 @@ func (r *runner) retire(ctx context.Context) bool {
 // many requests were taken on.
 func (r *runner) begin(ctx, work context.Context, batch []*delivery) (int, error) {
 	r.held.add(batch)
-	t, err := r.target(work) // not with the turn in hand: Orchestrator may be long about it
+	// Not with the turn in hand: Orchestrator may be long about it. Nor beyond the
+	// worker's end, since nothing has been begun.
+	t, err := r.target(ctx)
 	if err == nil {
 		err = r.takeTurn(ctx, len(batch))
 	}

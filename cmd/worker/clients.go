@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -109,4 +111,23 @@ func (t tenant) certificates() (*x509.CertPool, []tls.Certificate, error) {
 		return nil, nil, errors.New("client certificate " + t.CertFile + " with key " + t.KeyFile + ": " + err.Error())
 	}
 	return roots, []tls.Certificate{certificate}, nil
+}
+
+// closeFor bounds how long a renewal that is under way may take at the end.
+const closeFor = 10 * time.Second
+
+// closeClients ends the clients, none without the refresh token it is just
+// getting.
+func closeClients(ctx context.Context, tenants []pipeline.Tenant, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeFor)
+	defer cancel()
+	var closing sync.WaitGroup
+	for _, t := range tenants {
+		closing.Go(func() {
+			if err := t.Client.Close(ctx); err != nil {
+				log.Error("login not ended well", "tenant", t.Name, "error", err)
+			}
+		})
+	}
+	closing.Wait()
 }

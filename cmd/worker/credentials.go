@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -76,11 +77,16 @@ func secretsFromEnvironment() (secrets, error) {
 	return found, errors.Join(faults...)
 }
 
-// forgetSecrets takes what has been read out of the environment, before another
-// program is started in it.
+// forgetSecrets takes what may have secrets in it out of the environment, before
+// another program is started there.
 func forgetSecrets() {
-	for _, variable := range append(slices.Collect(maps.Values(secretVariables)), tokenKeyVariable, "NATS_URL") {
-		_ = os.Unsetenv(variable) // it fails for names that are none
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		for _, ours := range []string{"UIPATH_", "WAYBILL_", "NATS_"} {
+			if strings.HasPrefix(name, ours) {
+				_ = os.Unsetenv(name) // it fails for names that are none
+			}
+		}
 	}
 }
 
@@ -103,24 +109,47 @@ func secret(variable string) (orchestrator.Secret, error) {
 // standardInput names standard input in place of a secret's file.
 const standardInput = "-"
 
+// longestSecret is far more than any secret has.
+const longestSecret = 1 << 20
+
 // secretFile reads a secret's file; the line break that editors add at its end
 // is not part of it.
 func secretFile(what, path string) (orchestrator.Secret, error) {
-	var data []byte
-	var err error
-	if path == standardInput {
-		data, err = io.ReadAll(os.Stdin)
-	} else {
-		data, err = os.ReadFile(path) //nolint:gosec // G304: the user names the file
-	}
+	data, err := readSecret(path)
 	if err != nil {
 		return "", cli.Errorf(cli.ExitUsage, "%s: %w", what, err)
 	}
-	value := strings.TrimRight(string(data), "\r\n")
-	if value == "" {
+	value := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
+	switch {
+	case value == "" && path == standardInput:
+		return "", cli.Errorf(cli.ExitUsage, "%s: standard input has nothing, or has been read already: it holds one secret", what)
+	case value == "":
 		return "", cli.Errorf(cli.ExitUsage, "%s: the file %s is empty", what, path)
+	case len(data) > longestSecret:
+		return "", cli.Errorf(cli.ExitUsage, "%s: %s has more than any secret: name a file that has the secret alone", what, path)
 	}
 	return orchestrator.Secret(value), nil
+}
+
+// readSecret reads a little more than a secret may have. Devices and folders are
+// not read at all; pipes are, as <(…) of a shell makes them.
+func readSecret(path string) ([]byte, error) {
+	if path == standardInput {
+		return io.ReadAll(io.LimitReader(os.Stdin, longestSecret+1)) //nolint:wrapcheck // the caller says of what
+	}
+	file, err := os.Open(path) //nolint:gosec // G304: the user names the file
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the file
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeNamedPipe == 0 {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(file, longestSecret+1)) //nolint:wrapcheck // it names the file
 }
 
 // kind is the way in: the one that is named, or the one there is a secret for.

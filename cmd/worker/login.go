@@ -167,6 +167,9 @@ func (l *login) run(ctx context.Context) error {
 	if err != nil {
 		return tenantError(l.tenant, err)
 	}
+	if _, _, err := l.store().Load(ctx); err != nil && !errors.Is(err, orchestrator.ErrNoGrant) && !errors.Is(err, orchestrator.ErrGrantUnusable) {
+		return cli.Errorf(cli.ExitUsage, "tenant %s: %w", l.tenant.Name, err) // before the user has gone through the browser
+	}
 	if err := l.await(ctx, redirectURL); err != nil {
 		return err
 	}
@@ -270,9 +273,11 @@ func (l *login) show(a *orchestrator.Authorization) {
 	_, _ = fmt.Fprintf(l.err, "Your browser is to open this address; open it yourself if it does not:\n\n%s\n\n", a.URL())
 	forgetSecrets() // a browser's children have no business with them
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
-	if err := browser.OpenURL(a.URL()); err != nil {
-		l.log.Debug("no browser opened", "error", err)
-	}
+	go func() { // some openers stay for as long as the browser does
+		if err := browser.OpenURL(a.URL()); err != nil {
+			l.log.Debug("no browser opened", "error", err)
+		}
+	}()
 }
 
 // check makes sure that the tenant takes the token before it is kept: who logs in
@@ -307,6 +312,10 @@ func (l *login) store() orchestrator.TokenStore {
 func (l *login) replace(ctx context.Context, change func(orchestrator.Grant) orchestrator.Grant) error {
 	for {
 		present, revision, err := l.store().Load(ctx)
+		if errors.Is(err, orchestrator.ErrGrantUnusable) {
+			l.log.Warn("what was kept is replaced", "error", err)
+			err = nil
+		}
 		if err != nil && !errors.Is(err, orchestrator.ErrNoGrant) {
 			return cli.Errorf(cli.ExitUsage, "tenant %s: %w", l.tenant.Name, err)
 		}

@@ -2,16 +2,15 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"html/template"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"waybill/orchestrator"
@@ -49,6 +48,9 @@ var (
 	errEmpty    = errors.New("no address was given")
 )
 
+// longestAddress is far more than any browser takes.
+const longestAddress = 1 << 20
+
 // showFor bounds how long the last page may take to reach the browser.
 const showFor = 2 * time.Second
 
@@ -60,19 +62,22 @@ func (r *returns) listen(ctx context.Context, redirectURL string) error {
 	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) {
 		return fmt.Errorf("the redirect URL %s is not one of this machine", redirectURL)
 	}
+	path := cmp.Or(u.EscapedPath(), "/")
 	listeners, err := listenLoopback(ctx, u)
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
-		if req.URL.Path != u.EscapedPath() && req.URL.Path+u.EscapedPath() != "/" {
+	// No ServeMux: it would redirect paths that are not clean.
+	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet || req.URL.EscapedPath() != path {
 			http.NotFound(w, req)
 			return
 		}
-		r.serve(w, req, redirectURL)
+		address := *u
+		address.RawQuery = req.URL.RawQuery // with the redirect URL's own in it
+		r.serve(w, req, address.String())
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan struct{}, len(listeners))
 	for _, listener := range listeners {
 		go func() {
@@ -93,50 +98,11 @@ func (r *returns) listen(ctx context.Context, redirectURL string) error {
 	return nil
 }
 
-// listenLoopback listens on each address that the host's name may mean to the
-// browser.
-func listenLoopback(ctx context.Context, u *url.URL) ([]net.Listener, error) {
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	hosts := []string{u.Hostname()}
-	if u.Hostname() == "localhost" {
-		hosts = []string{"127.0.0.1", "::1"}
-	}
-	var listeners []net.Listener
-	var first error
-	for _, host := range hosts {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, port))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			// The browser might come back to whoever has it.
-			for _, one := range listeners {
-				_ = one.Close() // it was only asked for
-			}
-			return nil, err //nolint:wrapcheck // it names the address
-		}
-		if err != nil { // there is no such address here
-			first = errors.Join(first, err)
-			continue
-		}
-		listeners = append(listeners, listener)
-	}
-	if len(listeners) == 0 {
-		return nil, first
-	}
-	return listeners, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // serve hands an arrival over and shows what comes of it.
-func (r *returns) serve(w http.ResponseWriter, req *http.Request, redirectURL string) {
+func (r *returns) serve(w http.ResponseWriter, req *http.Request, address string) {
 	reply := make(chan page, 1)
 	select {
-	case r.arrivals <- arrival{address: redirectURL + "?" + req.URL.RawQuery, reply: reply}:
+	case r.arrivals <- arrival{address: address, reply: reply}:
 	case <-req.Context().Done():
 		return
 	}
@@ -172,6 +138,7 @@ func (p page) write(w http.ResponseWriter, req *http.Request) {
 func (r *returns) read(ctx context.Context, in io.Reader) {
 	go func() {
 		lines := bufio.NewScanner(in)
+		lines.Buffer(nil, longestAddress)
 		for lines.Scan() {
 			select {
 			case r.arrivals <- arrival{address: strings.TrimSpace(lines.Text())}:

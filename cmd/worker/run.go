@@ -124,6 +124,7 @@ where that is -.`,
 				if err != nil {
 					return err
 				}
+				defer closeClients(ctx, tenants, log)
 				collectRarely()
 				cfg := s.workerConfig(tenants, provision, log)
 				if unsteady != 0 {

@@ -198,6 +198,8 @@ func TestLoadSettingsErrors(t *testing.T) { //nolint:paralleltest // environment
 		{name: "token twice", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=s", "UIPATH_PAT_FILE=f"}, want: "UIPATH_PAT and UIPATH_PAT_FILE are both set: unset one"},
 		{name: "secret's file missing", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_CLIENT_SECRET_FILE=f"}, want: "UIPATH_CLIENT_SECRET_FILE: open f"},
 		{name: "secret's file empty", files: map[string]string{"f": "\n"}, environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT_FILE=f"}, want: "UIPATH_PAT_FILE: the file f is empty"},
+		{name: "secret's file without end", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT_FILE=/dev/zero"}, want: "UIPATH_PAT_FILE: /dev/zero is no file"},
+		{name: "secret's file too long", files: map[string]string{"f": strings.Repeat("s", 2<<20)}, environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT_FILE=f"}, want: "UIPATH_PAT_FILE: f has more than any secret"},
 		{name: "secret's file missing, by the file", files: map[string]string{"waybill.yaml": "tenants:\n  - clientSecretFile: f\n"}, want: "clientSecretFile: open f"},
 		{name: "token's file missing, by the file", files: map[string]string{"waybill.yaml": "tenants:\n  - patFile: f\n"}, want: "patFile: open f"},
 		{name: "folder id", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_FOLDER_ID=Finance"}, want: `UIPATH_FOLDER_ID "Finance": it must be a number`},

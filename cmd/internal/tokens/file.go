@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -22,6 +23,9 @@ import (
 type file struct {
 	path string
 }
+
+// largest is far more than a stored login has.
+const largest = 1 << 20
 
 // lockRetry spaces the tries to get the lock.
 const lockRetry = 20 * time.Millisecond
@@ -44,6 +48,9 @@ func (f file) read(context.Context) ([]byte, string, error) {
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
 		return nil, "", unusable("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
+	}
+	if info.Size() > largest {
+		return nil, "", fmt.Errorf("it has %d bytes, more than any stored login: remove it and run worker login", info.Size())
 	}
 	value, err := os.ReadFile(f.path)
 	if err != nil {
@@ -73,7 +80,20 @@ func (f file) write(ctx context.Context, value []byte, revision string) error {
 	if present != revision {
 		return orchestrator.ErrGrantChanged
 	}
+	removeRemains(f.path)
 	return replace(f.path, value)
+}
+
+// removeRemains removes what processes have left that were killed before they
+// could put it in its place. Whoever has the lock is the only one to write.
+func removeRemains(path string) {
+	dir, name := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir)) // the next one tries again
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), name+".") && strings.HasSuffix(entry.Name(), ".new") {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 // replace puts a whole new file in the place of the old one, on disk.

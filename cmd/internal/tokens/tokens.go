@@ -40,7 +40,8 @@ type Store struct {
 // String names the place.
 func (s *Store) String() string { return s.place.String() }
 
-// Load reads the grant.
+// Load reads the grant. With orchestrator.ErrGrantUnusable it gives the revision
+// all the same, so that Save can replace what nobody can read.
 func (s *Store) Load(ctx context.Context) (orchestrator.Grant, string, error) {
 	value, revision, err := s.place.read(ctx)
 	if errors.Is(err, orchestrator.ErrNoGrant) {
@@ -51,11 +52,11 @@ func (s *Store) Load(ctx context.Context) (orchestrator.Grant, string, error) {
 	}
 	text, err := s.key.open(value)
 	if err != nil {
-		return orchestrator.Grant{}, "", fmt.Errorf("read the login in %s: %w", s.place, err)
+		return orchestrator.Grant{}, revision, fmt.Errorf("read the login in %s: %w", s.place, err)
 	}
 	g, err := decode(text)
 	if err != nil {
-		return orchestrator.Grant{}, "", fmt.Errorf("read the login in %s: %w", s.place, err)
+		return orchestrator.Grant{}, revision, fmt.Errorf("read the login in %s: %w", s.place, err)
 	}
 	return g, revision, nil
 }
@@ -117,7 +118,7 @@ func encode(g orchestrator.Grant) ([]byte, error) {
 func decode(text []byte) (orchestrator.Grant, error) {
 	var s stored
 	if err := json.Unmarshal(text, &s); err != nil {
-		return orchestrator.Grant{}, unusable("it is no stored login: remove it and run worker login") // the error of json shows what it read
+		return orchestrator.Grant{}, unusable("it is no stored login: run worker login") // the error of json shows what it read
 	}
 	if s.Version != version {
 		return orchestrator.Grant{}, unusable("its version is %d, this program knows %d: run worker login with this program, or all workers with the newer one", s.Version, version)

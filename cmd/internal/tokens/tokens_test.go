@@ -214,6 +214,47 @@ func TestFailedReplaceLeavesNothing(t *testing.T) {
 	}
 }
 
+// What a process that was killed has left beside the file goes with the next save.
+func TestRemainsAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"one.login.123.new", "two.login.123.new"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := File(filepath.Join(dir, "one.login"), Key{}).Save(t.Context(), grant, ""); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"one.login": true, "one.login.123.new": false, "two.login.123.new": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v, want it there: %t", name, err, want)
+		}
+	}
+}
+
+// What nobody can read can be replaced.
+func TestUnusableIsReplaced(t *testing.T) {
+	t.Parallel()
+	key, _ := newTestKey(t)
+	other, _ := newTestKey(t)
+	path := filepath.Join(t.TempDir(), "one.login")
+	if err := File(path, key).Save(t.Context(), grant, ""); err != nil {
+		t.Fatal(err)
+	}
+	store := File(path, other)
+	_, revision, err := store.Load(t.Context())
+	if !errors.Is(err, orchestrator.ErrGrantUnusable) {
+		t.Fatalf("got %v, want ErrGrantUnusable", err)
+	}
+	if err := store.Save(t.Context(), grant, revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Load(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSealed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "one.login")
