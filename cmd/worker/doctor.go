@@ -97,19 +97,20 @@ func (c *doctorCommand) run(cmd *cobra.Command, args []string) error {
 func (c *doctorCommand) examine(ctx context.Context, names []string) ([]doctor.Finding, error) {
 	var findings []doctor.Finding
 	s, err := loadSettings(c.config)
+	served := s.Tenants // also by those that are not looked at
 	if err != nil {
 		findings = append(findings, doctor.OnSettings(err, codeOf(err), "correct what is named there: the tenants are not looked at before"))
-		s.Tenants = nil
+		s.Tenants, served = nil, nil
 	} else if s.Tenants, err = s.named(names); err != nil {
 		return nil, err
 	} else if len(s.Tenants) == 0 {
-		findings = append(findings, doctor.OnSettings(noTenant(), cli.ExitUsage, "set UIPATH_URL and the login, or list tenants in "+defaultFile))
+		findings = append(findings, doctor.OnSettings(errors.New("no Orchestrator to call"), cli.ExitUsage, "set UIPATH_URL and the login, or list tenants in "+defaultFile))
 	}
 	s.Replicas = cmp.Or(c.replicas, s.Replicas)
 	if err := s.topology().Validate(); err != nil {
 		findings = append(findings, doctor.OnSettings(err, cli.ExitUsage, "correct the setting that is named, in "+defaultFile))
 	}
-	findings = append(findings, doctor.Run(ctx, c.natsOf(s), func(js jetstream.JetStream) []doctor.Tenant {
+	findings = append(findings, doctor.Run(ctx, c.natsOf(s, served), func(js jetstream.JetStream) []doctor.Tenant {
 		var tenants []doctor.Tenant
 		for _, t := range s.Tenants {
 			tenants = append(tenants, c.tenantOf(s, t, js))
@@ -138,16 +139,16 @@ func (s settings) named(names []string) ([]tenant, error) {
 	return tenants, nil
 }
 
-func (c *doctorCommand) natsOf(s settings) doctor.Server {
+func (c *doctorCommand) natsOf(s settings, served []tenant) doctor.Server {
 	server := c.server
 	server.Logger = slog.New(slog.DiscardHandler) // what it would say is in the report
 	looked := doctor.Server{
-		Topology: s.topology(), Provision: c.provision, MonitorURL: c.monitor, Timeout: c.timeout,
+		Topology: s.topology(), TenantsUnknown: len(served) == 0, Provision: c.provision, MonitorURL: c.monitor, Timeout: c.timeout,
 		Connect: func(ctx context.Context) (*nats.Conn, error) {
 			return server.Connect(ctx, "waybill doctor")
 		},
 	}
-	for _, t := range s.Tenants {
+	for _, t := range served {
 		looked.Tenants = append(looked.Tenants, t.Name)
 	}
 	return looked

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
@@ -11,6 +12,27 @@ import (
 
 	"github.com/nats-io/nats.go"
 )
+
+// ConnectError is why there is no connection to NATS, apart from what to do
+// about it.
+type ConnectError struct {
+	Problem string
+	Mend    string
+	Err     error
+}
+
+// Error tells all of it.
+func (e *ConnectError) Error() string { return e.Problem + ": " + e.Mend + ": " + e.Err.Error() }
+
+// Found is what there is to see, without what to do about it.
+func (e *ConnectError) Found() string { return e.Problem + ": " + e.Err.Error() }
+
+// Unwrap gives what the client of NATS says.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+func unconnected(code Code, err error, where, problem, mend string) error {
+	return &Error{Code: code, Err: &ConnectError{Problem: fmt.Sprintf(problem, where), Mend: mend, Err: err}}
+}
 
 // explain says what a failed connection means and what to do about it.
 func explain(err error, where string) error {
@@ -32,11 +54,13 @@ func explain(err error, where string) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
 		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return Errorf(ExitCredentials, "NATS at %s refuses our credentials: check NATS_CREDS, NATS_NKEY or the context: %w", where, err)
+		return unconnected(ExitCredentials, err, where, "NATS at %s refuses our credentials",
+			"check the user and password in NATS_URL (nats://user:password@host), NATS_CREDS, NATS_NKEY or the context")
 	case badCertificate, unknownAuthority:
-		return Errorf(ExitUsage, "NATS at %s shows a certificate that is not trusted here: name its authority with --nats-ca or NATS_CA: %w", where, err)
+		return unconnected(ExitUsage, err, where, "NATS at %s shows a certificate that is not trusted here", "name its authority with --nats-ca or NATS_CA")
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), dialing:
-		return Errorf(ExitUnreachable, "no NATS server answers at %s: is it running? `worker dev` starts one, --nats-url or NATS_URL says where another is: %w", where, err)
+		return unconnected(ExitUnreachable, err, where, "no NATS server answers at %s",
+			"start NATS there (`worker dev` starts one to try things out), or say where it is with NATS_URL or --nats-url")
 	}
 	return Errorf(ExitUsage, "connect to NATS at %s: %w", where, err)
 }
@@ -47,11 +71,11 @@ func explainAlert(alert error, where string) error {
 	text := alert.Error()
 	switch {
 	case strings.Contains(text, "protocol version"):
-		return Errorf(ExitUsage, "NATS at %s speaks no TLS 1.2 or newer, and older is not spoken here: set the server's tls min_version: %w", where, alert)
+		return unconnected(ExitUsage, alert, where, "NATS at %s speaks no TLS 1.2 or newer, and older is not spoken here", "set the server's tls min_version")
 	case strings.Contains(text, "certificate required"), strings.Contains(text, "handshake failure"):
-		return Errorf(ExitCredentials, "NATS at %s wants a client certificate: name its files with --nats-cert and --nats-key, or NATS_CERT and NATS_KEY: %w", where, alert)
+		return unconnected(ExitCredentials, alert, where, "NATS at %s wants a client certificate", "name its files with --nats-cert and --nats-key, or NATS_CERT and NATS_KEY")
 	case strings.Contains(text, "certificate"), strings.Contains(text, "closed by remote"):
-		return Errorf(ExitCredentials, "NATS at %s refuses our client certificate, or wants one: check NATS_CERT and NATS_KEY, or the context: %w", where, alert)
+		return unconnected(ExitCredentials, alert, where, "NATS at %s refuses our client certificate, or wants one", "check NATS_CERT and NATS_KEY, or the context")
 	}
 	return Errorf(ExitUsage, "NATS at %s ends the TLS handshake: %w", where, alert)
 }

@@ -72,9 +72,9 @@ func TestConnectErrors(t *testing.T) {
 		code Code
 		says string
 	}{
-		{"nobody there", NATS{URL: closedPort(t)}, nil, ExitUnreachable, "is it running?"},
+		{"nobody there", NATS{URL: closedPort(t)}, nil, ExitUnreachable, "start NATS there"},
 		{"no credentials", NATS{URL: address}, nil, ExitCredentials, "refuses our credentials"},
-		{"wrong password", NATS{}, map[string]string{"NATS_URL": "nats://u:wrong@" + address}, ExitCredentials, "nats://" + address},
+		{"wrong password", NATS{}, map[string]string{"NATS_URL": "nats://u:wrong@" + address}, ExitCredentials, "NATS_URL (nats://user:password@host)"},
 		{"password in a flag", NATS{URL: "u:hush@" + address}, nil, ExitUsage, "put it into NATS_URL"},
 		{"not a URL", NATS{}, map[string]string{"NATS_URL": "nats://u:hush@[::1"}, ExitUsage, "the configured URL"},
 		{"flags disagree", NATS{URL: address, Context: "dev"}, nil, ExitUsage, "not both"},

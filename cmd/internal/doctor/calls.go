@@ -21,12 +21,12 @@ func (l *tenant) readFolders(ctx context.Context) bool {
 }
 
 // findFolder looks for what "-" means in subjects.
-func (l *tenant) findFolder(ctx context.Context, canRead bool) bool {
+func (l *tenant) findFolder(ctx context.Context) bool {
 	if l.Folder == (orchestrator.FolderRef{}) {
 		l.warn(checkFolder, "set UIPATH_FOLDER_PATH, UIPATH_FOLDER_KEY or UIPATH_FOLDER_ID (folder), if requests are to have the folder -", "none is set: requests for the folder - wait, and rights cannot be tried in it")
 		return false
 	}
-	if !canRead {
+	if !l.canRead {
 		l.skipAll("the right to read folders", checkFolder)
 		return false
 	}

@@ -77,9 +77,12 @@ func (r *report) skipAll(after string, checks ...string) {
 // is wrong in the settings or the streams, then a refused login or a missing
 // right, then what cannot be reached.
 func Summary(findings []Finding) error {
-	failed := 0
+	failed, made := 0, 0
 	var codes []cli.Code
 	for _, f := range findings {
+		if f.Mark != Skip {
+			made++
+		}
 		if f.Mark == Fail {
 			failed++
 			codes = append(codes, f.Code)
@@ -90,15 +93,15 @@ func Summary(findings []Finding) error {
 	}
 	for _, code := range []cli.Code{cli.ExitUsage, cli.ExitCredentials, cli.ExitUnreachable} {
 		if slices.Contains(codes, code) {
-			return cli.Errorf(code, "%d of %d checks failed", failed, len(findings))
+			return cli.Errorf(code, "%d of %d checks failed", failed, made)
 		}
 	}
-	return cli.Errorf(cli.ExitUnexpected, "%d of %d checks failed", failed, len(findings))
+	return cli.Errorf(cli.ExitUnexpected, "%d of %d checks failed", failed, made)
 }
 
 // OnSettings is the finding on settings that cannot be used.
 func OnSettings(err error, code cli.Code, mend string) Finding {
 	r := report{where: "settings"}
-	r.fail(code, "settings", mend, "%v", err)
+	r.fail(code, "settings", mend, "%s", withoutExcerpt(err))
 	return r.findings[0]
 }

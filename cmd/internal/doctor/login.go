@@ -20,9 +20,19 @@ const (
 	loginAgain = "run `worker login`"
 )
 
+// enter logs in, where what is stored of the login can be used.
+func (l *tenant) enter(ctx context.Context) bool {
+	revision, usable := l.stored(ctx)
+	if !usable {
+		l.skipAll("the "+checkStore, checkLogin)
+		return false
+	}
+	return l.login(ctx, revision)
+}
+
 // login logs in as worker run does. So what is stored of a user's login is
 // renewed where its time has come, by the rules that workers share it by.
-func (l *tenant) login(ctx context.Context) bool {
+func (l *tenant) login(ctx context.Context, revision string) bool {
 	if l.LoginAfter != "" {
 		l.skipAll(l.LoginAfter, checkLogin)
 		return false
@@ -62,9 +72,23 @@ func (l *tenant) login(ctx context.Context) bool {
 	if !access.Expires.IsZero() {
 		until = ", token good for " + time.Until(access.Expires).Round(time.Second).String()
 	}
-	l.ok(checkLogin, "taken in %s%s", short(time.Since(begin)), until)
+	if l.untouched(ctx, revision) {
+		l.ok(checkLogin, "the stored access token, which the calls below try; not tried by a renewal%s", until)
+	} else {
+		l.ok(checkLogin, "taken in %s%s", short(time.Since(begin)), until)
+	}
 	l.scopes(access.Scopes)
 	return true
+}
+
+// untouched reports whether a user's login was left as it was stored: then
+// nobody has asked the identity server.
+func (l *tenant) untouched(ctx context.Context, revision string) bool {
+	if l.Store == nil {
+		return false
+	}
+	_, now, err := l.Store.Load(ctx)
+	return err == nil && now == revision
 }
 
 // needs are the scopes that worker run cannot do without.
@@ -105,22 +129,28 @@ func (l *tenant) scopes(granted []string) {
 	l.ok(checkScopes, "%s", text)
 }
 
-// stored looks at what a user's login has left.
-func (l *tenant) stored(ctx context.Context) {
+// stored looks at what a user's login has left: its revision, and whether it
+// can be used. Where nothing is to be stored, it can.
+func (l *tenant) stored(ctx context.Context) (string, bool) {
 	if l.Store == nil {
-		return
+		return "", true
 	}
 	ctx, cancel := l.within(ctx)
 	defer cancel()
-	grant, _, err := l.Store.Load(ctx)
+	grant, revision, err := l.Store.Load(ctx)
 	switch {
 	case errors.Is(err, orchestrator.ErrNoGrant):
 		l.fail(cli.ExitCredentials, checkStore, loginAgain+" "+l.Name, "nothing in %s", l.Store.Name)
-		return
+		return "", false
 	case err != nil:
 		l.fail(cli.ExitUsage, checkStore, "do what it says, or check WAYBILL_TOKEN_STORE, WAYBILL_TOKEN_FOLDER and WAYBILL_TOKEN_KEY_FILE", "%s", oneLine(err))
-		return
+		return "", false
 	}
+	l.granted(grant)
+	return revision, len(grant.RefreshTokens) > 0
+}
+
+func (l *tenant) granted(grant orchestrator.Grant) {
 	sealed := "not sealed, readable for its owner alone"
 	if l.Store.Sealed {
 		sealed = "sealed"

@@ -19,12 +19,14 @@ import (
 
 // Server says what is to be looked at of NATS.
 type Server struct {
-	Connect    func(context.Context) (*nats.Conn, error)
-	Topology   pipeline.Topology
-	Provision  bool     // worker run makes the streams that are missing
-	Tenants    []string // that are served
-	MonitorURL string   // of the server's monitoring; empty: not known
-	Timeout    time.Duration
+	Connect   func(context.Context) (*nats.Conn, error)
+	Topology  pipeline.Topology
+	Provision bool     // worker run makes the streams that are missing
+	Tenants   []string // that are served
+	// TenantsUnknown is that the settings could not be read, or name no tenant.
+	TenantsUnknown bool
+	MonitorURL     string // of the server's monitoring; empty: not known
+	Timeout        time.Duration
 }
 
 // The checks of NATS, as skipped lines name them.
@@ -99,17 +101,7 @@ func (l *server) connect(ctx context.Context) bool {
 	defer cancel()
 	nc, err := l.dial(ctx)
 	if err != nil {
-		code, mend := cli.ExitUsage, "correct the setting that is named"
-		if e, ok := errors.AsType[*cli.Error](err); ok {
-			code = e.Code
-		}
-		if code == cli.ExitUnreachable {
-			mend = "start NATS there, or say where it is with NATS_URL or --nats-url"
-		}
-		if code == cli.ExitCredentials {
-			mend = "check NATS_CREDS, NATS_NKEY, the user in NATS_URL or the context in NATS_CONTEXT"
-		}
-		l.fail(code, checkConnection, mend, "%s", oneLine(err))
+		l.unconnected(err)
 		return false
 	}
 	l.nc = nc
@@ -120,8 +112,34 @@ func (l *server) connect(ctx context.Context) bool {
 		nc.Close()
 		return false
 	}
-	l.ok(checkConnection, "%s, server %s, round trip %s", nc.ConnectedAddr(), nc.ConnectedServerName(), short(time.Since(begin)))
+	l.ok(checkConnection, "%s%s, round trip %s", nc.ConnectedAddr(), serverName(nc), short(time.Since(begin)))
 	return true
+}
+
+// serverName leaves out the name of a server that was given none: it is called
+// by its id then.
+func serverName(nc *nats.Conn) string {
+	if name := nc.ConnectedServerName(); name != nc.ConnectedServerId() {
+		return ", server " + name
+	}
+	return ""
+}
+
+// unconnected tells what to change apart from what is wrong, where the error
+// knows both.
+func (l *server) unconnected(err error) {
+	code, mend := cli.ExitUsage, "correct the setting that is named"
+	if e, ok := errors.AsType[*cli.Error](err); ok {
+		code = e.Code
+	}
+	if code == cli.ExitUnreachable {
+		mend = "start NATS there, or say where it is with NATS_URL or --nats-url"
+	}
+	found := oneLine(err)
+	if e, ok := errors.AsType[*cli.ConnectError](err); ok {
+		found, mend = e.Found(), e.Mend
+	}
+	l.fail(code, checkConnection, mend, "%s", found)
 }
 
 // dial gives up in time: a client of NATS tries each server of its list for as

@@ -36,6 +36,20 @@ func TestNATSDown(t *testing.T) {
 	}
 }
 
+// What is wrong and what to change are told once each.
+func TestMendIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := noNATS()
+	s.Connect = func(ctx context.Context) (*nats.Conn, error) {
+		return cli.NATS{URL: "127.0.0.1:1"}.Connect(ctx, "doctor")
+	}
+	findings := look(t, s)
+	expect(t, findings, doctor.Fail, "connection", "no NATS server answers at nats://127.0.0.1:1: ")
+	if line := findings[0].String(); strings.Count(line, "NATS_URL") != 1 || !strings.Contains(line, "-> start NATS there") {
+		t.Errorf("got %q, want it to say once what to do", line)
+	}
+}
+
 // A server that takes connections and says nothing.
 func TestNATSDoesNotAnswer(t *testing.T) {
 	t.Parallel()

@@ -96,6 +96,31 @@ func TestPausedLane(t *testing.T) {
 	}
 }
 
+// A YAML error keeps its place and loses the lines of the file.
+func TestOnSettings(t *testing.T) {
+	t.Parallel()
+	err := errors.New("waybill.yaml: [3:5] unknown field \"tennants\"\n   1 | # ours\n   2 | prefix: x\n>  3 | tennants: []\n       ^\n   5 | a | b")
+	want := Finding{Mark: Fail, Where: "settings", Check: "settings", Found: `waybill.yaml: [3:5] unknown field "tennants"`, Mend: "correct it", Code: cli.ExitUsage}
+	if diff := cmp.Diff(want, OnSettings(err, cli.ExitUsage, "correct it")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := OnSettings(errors.Join(errors.New("one"), errors.New("two")), cli.ExitUsage, "").Found; got != "one; two" {
+		t.Errorf("got %q, want both faults", got)
+	}
+}
+
+// A leader is told where there are several servers that could be it.
+func TestReplicasOf(t *testing.T) {
+	t.Parallel()
+	config := jetstream.StreamConfig{Replicas: 1}
+	for name, want := range map[string]string{"": "1 replica", "C1": "1 replica, led by n2"} {
+		info := &jetstream.StreamInfo{Config: config, Cluster: &jetstream.ClusterInfo{Name: name, Leader: "n2"}}
+		if got := replicasOf(info); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // The code is of what waiting does not mend, the most basic first.
 func TestSummary(t *testing.T) {
 	t.Parallel()
@@ -103,7 +128,7 @@ func TestSummary(t *testing.T) {
 		for _, code := range codes {
 			found = append(found, Finding{Mark: Fail, Code: code})
 		}
-		return append(found, Finding{Mark: Warn}, Finding{Mark: OK})
+		return append(found, Finding{Mark: Warn}, Finding{Mark: OK}, Finding{Mark: Skip})
 	}
 	for _, test := range []struct {
 		codes []cli.Code

@@ -59,6 +59,13 @@ func TestStoredLogin(t *testing.T) {
 			if got := code(ofTenants(findings)); got != test.code {
 				t.Errorf("got exit code %d, want %d", got, test.code)
 			}
+			if test.mark == doctor.Fail {
+				expect(t, findings, doctor.Skip, "login", "mend the stored login first")
+				expect(t, findings, doctor.Skip, "scopes", "mend the login first")
+				return
+			}
+			// The store is as it was: the token was taken from there.
+			expect(t, findings, doctor.OK, "login", "not tried by a renewal")
 		})
 	}
 }

@@ -70,7 +70,8 @@ func (l *server) stream(s pipeline.StreamState) {
 
 func replicasOf(info *jetstream.StreamInfo) string {
 	text := count(info.Config.Replicas, "replica", "replicas")
-	if info.Cluster != nil && info.Cluster.Leader != "" {
+	// A server that is alone calls itself the leader, by its id.
+	if info.Cluster != nil && info.Cluster.Name != "" && info.Cluster.Leader != "" {
 		text += ", led by " + info.Cluster.Leader
 	}
 	return text

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,11 +92,19 @@ func TestWaiting(t *testing.T) {
 	publish("uipath.deadletters.Default.-.items.Invoices")
 	findings := look(t, s)
 	expect(t, findings, doctor.Warn, "requests waiting", "3 requests wait for tenant Elsewhere, which these settings do not have")
-	expect(t, findings, doctor.Warn, "requests waiting", "nats stream purge UIPATH_REQUESTS --subject 'uipath.requests.Elsewhere.>'")
-	expect(t, findings, doctor.OK, "requests waiting", "4 in all, and no worker takes any just now")
+	expect(t, findings, doctor.Warn, "requests waiting", "only if nobody wants them: nats stream purge UIPATH_REQUESTS --subject 'uipath.requests.Elsewhere.>' (this deletes them)")
+	expect(t, findings, doctor.Warn, "requests waiting", "4 in all, and no worker takes any just now -> start `worker run`")
 	expect(t, findings, doctor.Warn, "dead letters", "1 request has come to nothing")
 	if got := code(findings); got != cli.ExitOK {
 		t.Errorf("got exit code %d", got)
+	}
+	s.TenantsUnknown, s.Tenants = true, nil
+	findings = look(t, s)
+	expect(t, findings, doctor.Skip, "requests waiting", "4 in all; for whom cannot be judged without the tenants -> correct the settings first")
+	for _, f := range findings {
+		if strings.Contains(f.Mend, "purge") {
+			t.Errorf("it says to remove what nobody can judge: %s", f)
+		}
 	}
 }
 

@@ -63,7 +63,9 @@ type tenant struct {
 	natsSkew  *time.Duration
 	client    *orchestrator.Client
 	folder    orchestrator.Folder
-	throttled int // calls that were answered with 429
+	canRead   bool // folders
+	refused   bool // the login, by the identity server, in the middle of a call
+	throttled int  // calls that were answered with 429
 }
 
 // look checks the tenant's Orchestrator.
@@ -72,20 +74,20 @@ func (t Tenant) look(ctx context.Context, natsSkew *time.Duration) []Finding {
 	l.Config.Timeout = t.Timeout
 	l.Config.RetryFor = -1 // what is repeated in silence would not be seen
 	if !l.route(ctx) {
-		l.stored(ctx)
+		_, _ = l.stored(ctx) // reported
 		l.skipAll("the way to Orchestrator", checkLogin, checkScopes, checkFolder, checkRights, checkClock)
 		l.budget()
 		return l.findings
 	}
-	l.stored(ctx)
-	if !l.login(ctx) {
+	if !l.enter(ctx) {
 		l.skipAll("the login", checkScopes, checkFolder, checkRights, checkClock)
 		l.budget()
 		return l.findings
 	}
 	defer l.client.CloseIdleConnections()
-	canRead := l.readFolders(ctx)
-	if l.findFolder(ctx, canRead) {
+	if l.canRead = l.readFolders(ctx); l.refused {
+		l.skipAll("the login", checkFolder, checkRights)
+	} else if l.findFolder(ctx) {
 		l.together(ctx, slices.Concat(l.reads(), l.listReads(), l.writes()))
 	} else {
 		l.skipAll(checkFolder, checkRights)
@@ -135,6 +137,9 @@ func (l *tenant) called(err error, scope, permission string) (code cli.Code, fou
 		advice = oneLine(e.Err)
 	}
 	switch {
+	case e.LoginRefused() && e.Class == orchestrator.Identity && scope != "":
+		l.refused = true
+		return cli.ExitCredentials, "the login is refused: " + plain, orElse(advice, "check "+l.Secrets)
 	case e.LoginRefused():
 		return cli.ExitCredentials, plain, orElse(advice, "check "+l.Secrets)
 	case e.Kind == orchestrator.Denied && e.StatusCode == http.StatusForbidden:

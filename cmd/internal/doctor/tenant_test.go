@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +243,39 @@ func TestTenantFaults(t *testing.T) {
 			noEffects(t, sim)
 		})
 	}
+}
+
+// A token that nobody takes any more is renewed in the middle of a call: what
+// the identity server says then is about the login, not about the call.
+func TestLoginRefusedInACall(t *testing.T) {
+	t.Parallel()
+	sim := simulated(t, simulator.Config{})
+	tenant := tenantAt(t, sim)
+	tenant.Config.Login = orchestrator.ClientCredentials{ClientID: "id", ClientSecret: secret}
+	tenant.Config.Transport = &takesBack{}
+	findings := look(t, noNATS(), tenant)
+	expect(t, findings, doctor.Fail, "read folders", "the login is refused: ")
+	expect(t, findings, doctor.Fail, "read folders", "invalid_client")
+	expect(t, findings, doctor.Skip, "default folder", "mend the login first")
+}
+
+// takesBack answers the first call for a token, and refuses everything else.
+type takesBack struct{ given atomic.Bool }
+
+func (b *takesBack) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case !strings.HasSuffix(r.URL.Path, "/connect/token"):
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"message":"You are not authenticated!"}`)
+	case b.given.CompareAndSwap(false, true):
+		fmt.Fprint(w, `{"access_token":"t","token_type":"Bearer","expires_in":3600}`)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error":"invalid_client"}`)
+	}
+	return w.Result(), nil
 }
 
 func useUp(t *testing.T, l doctor.Tenant) {

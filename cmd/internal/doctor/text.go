@@ -3,6 +3,8 @@ package doctor
 import (
 	"crypto/x509"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,18 @@ import (
 // oneLine is an error that several errors were joined to.
 func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+// excerpt is a line of a file that an error of YAML shows, or the mark below it.
+var excerpt = regexp.MustCompile(`^(>?\s*\d+ \||\s*\^)`)
+
+// withoutExcerpt leaves out the lines of the file that an error shows, which
+// make nothing readable in one line: the place is told before them.
+func withoutExcerpt(err error) string {
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(err.Error()), "\n"), func(line string) bool {
+		return strings.TrimSpace(line) == "" || excerpt.MatchString(line)
+	})
+	return strings.Join(lines, "; ")
 }
 
 // short is a duration as people want to read it.

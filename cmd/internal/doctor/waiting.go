@@ -28,6 +28,14 @@ func (l *server) waiting(ctx context.Context, states []pipeline.StreamState) {
 	}
 }
 
+// waits is what waits, told apart by whether these settings serve it.
+type waits struct {
+	all, ours uint64
+	pulls     int
+	foreign   map[string]uint64 // by tenant
+	subjects  map[string]string // of the tenants in foreign
+}
+
 func (l *server) backlog(ctx context.Context) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
@@ -36,28 +44,41 @@ func (l *server) backlog(ctx context.Context) {
 		l.warn(checkWaiting, grant, "not to be seen: %v", err)
 		return
 	}
-	waiting, foreign, subjects := uint64(0), make(map[string]uint64), make(map[string]string)
-	var pulls int
+	w := waits{foreign: make(map[string]uint64), subjects: make(map[string]string)}
 	for _, lane := range lanes {
 		l.paused(lane)
-		waiting += lane.Waiting
-		pulls += lane.Pulls
-		if lane.Waiting > 0 && lane.Pulls == 0 && !slices.Contains(l.Tenants, lane.Lane.Tenant) {
-			foreign[lane.Lane.Tenant] += lane.Waiting
-			subjects[lane.Lane.Tenant] = strings.Join(strings.SplitN(lane.Subject, ".", 4)[:3], ".") + ".>"
+		w.all += lane.Waiting
+		w.pulls += lane.Pulls
+		switch {
+		case lane.Waiting == 0:
+		case slices.Contains(l.Tenants, lane.Lane.Tenant):
+			w.ours += lane.Waiting
+		case lane.Pulls == 0:
+			w.foreign[lane.Lane.Tenant] += lane.Waiting
+			w.subjects[lane.Lane.Tenant] = strings.Join(strings.SplitN(lane.Subject, ".", 4)[:3], ".") + ".>"
 		}
 	}
-	for _, tenant := range sortedKeys(foreign) {
-		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or remove them: nats stream purge "+l.Topology.RequestsStream()+" --subject '"+subjects[tenant]+"'",
-			"%s for tenant %s, which these settings do not have and nobody serves", count(foreign[tenant], "request waits", "requests wait"), tenant)
+	if l.TenantsUnknown {
+		l.skip(checkWaiting, "correct the settings first", "%d in all; for whom cannot be judged without the tenants", w.all)
+		return
+	}
+	l.judge(w)
+}
+
+// judge: whose requests nobody serves is told before how many there are.
+func (l *server) judge(w waits) {
+	for _, tenant := range sortedKeys(w.foreign) {
+		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or publish them anew under the right name; or, only if nobody wants them: "+
+			"nats stream purge "+l.Topology.RequestsStream()+" --subject '"+w.subjects[tenant]+"' (this deletes them)",
+			"%s for tenant %s, which these settings do not have and nobody serves", count(w.foreign[tenant], "request waits", "requests wait"), tenant)
 	}
 	switch {
-	case waiting == 0:
+	case w.all == 0:
 		l.ok(checkWaiting, "none")
-	case pulls == 0:
-		l.ok(checkWaiting, "%d in all, and no worker takes any just now", waiting)
-	default:
-		l.ok(checkWaiting, "%d in all", waiting)
+	case w.ours > 0 && w.pulls == 0:
+		l.warn(checkWaiting, "start `worker run`; where one runs, see in its log what keeps it", "%d in all, and no worker takes any just now", w.all)
+	case w.ours > 0 || len(w.foreign) == 0:
+		l.ok(checkWaiting, "%d in all", w.all)
 	}
 }
 
@@ -71,7 +92,7 @@ func (l *server) paused(lane pipeline.Backlog) {
 func (l *server) deadLetters(s pipeline.StreamState) {
 	const check = "dead letters"
 	if n := s.Info.State.Msgs; n > 0 {
-		l.warn(check, "read them and their reasons (nats stream view "+s.Name+"), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
+		l.warn(check, "read them and their reasons (nats stream get "+s.Name+" SEQUENCE), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
 		return
 	}
 	l.ok(check, "none")
