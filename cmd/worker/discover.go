@@ -40,9 +40,11 @@ to. It changes nothing, and needs no NATS but where users' logins are kept there
 Settings come from the environment and waybill.yaml, as those of worker run. The
 login's rights decide what is shown: what it may not read is told in notes, with
 the scope that is missing. Processes need OR.Execution.Read, queues
-OR.Queues.Read, robots and machines OR.Robots.Read; where scopes are set, add
-them there too. For a legacy tenant, the setting discoveryUrl says where to ask
-for accounts and service instances.
+OR.Queues.Read, robots and machines OR.Robots.Read. The last is not asked for
+where no scopes are set: give it to the application, and set
+UIPATH_SCOPE="OR.Jobs OR.Queues OR.Execution OR.Folders.Read OR.Robots.Read"
+(scopes). For a legacy tenant, the setting discoveryUrl says where to ask for
+accounts and service instances.
 
 -o yaml prints the tenants as waybill.yaml has them, for worker run --config, with
 files for secrets and never the secrets, and in comments what may be published

@@ -83,14 +83,14 @@ Finance              Standard  515117  447c6c78-fa17-476d-9d2f-99767c56712f
 Finance/Claims v1.0  Standard  515118  a78ae355-8edd-41ed-86e8-eded79cbbb29
 Shared               Standard  515116  c507a181-222b-443c-b93d-7988f8dad285
 
-PROCESS       FOLDER               PACKAGE         INPUTS                                                 OUTPUTS           DEFAULTS                  KEY                                   SUBJECT
-Report        Finance/Claims v1.0  Report 1.0.0    -                                                      -                 -                         9E6DE4D7-F78D-4C81-9964-D5CA9507DD3E  uipath.requests.Default.Finance%2FClaims%20v1%2E0.jobs.Report
-Pay invoices  Shared               Payments 1.2.0  in_Batch Int32*, in_Date DateTime, in_Table DataTable  out_Paid Boolean  {"in_Date":"2026-01-31"}  90A583E1-C0E5-42BD-9974-F623414964E5  uipath.requests.Default.Shared.jobs.Pay%20invoices
+PROCESS       SUBJECT                                                        FOLDER               PACKAGE         INPUTS                                                 OUTPUTS           DEFAULTS
+Report        uipath.requests.Default.Finance%2FClaims%20v1%2E0.jobs.Report  Finance/Claims v1.0  Report 1.0.0    -                                                      -                 -
+Pay invoices  uipath.requests.Default.Shared.jobs.Pay%20invoices             Shared               Payments 1.2.0  in_Batch Int32*, in_Date DateTime, in_Table DataTable  out_Paid Boolean  {"in_Date":"2026-01-31"}
 * must be given
 
-QUEUE     FOLDER  REFERENCES  RETRIES       SCHEMAS  SLA  SUBJECT
-Invoices  Shared  unique      1, automatic  content  -    uipath.requests.Default.Shared.items.Invoices
-Orders    Shared  any         none          -        -    uipath.requests.Default.Shared.items.Orders
+QUEUE     SUBJECT                                        FOLDER  REFERENCES  RETRIES       SCHEMAS  SLA
+Invoices  uipath.requests.Default.Shared.items.Invoices  Shared  unique      1, automatic  content  -
+Orders    uipath.requests.Default.Shared.items.Orders    Shared  any         none          -        -
 
 ROBOT  FOLDER  TYPE        USERNAME    MACHINE  ENABLED
 payer  Shared  Unattended  ACME\payer  -        yes
@@ -269,6 +269,15 @@ tenants:
 	}
 }
 
+// Where no folder is set it is left to whoever edits the file, who finds it once.
+func TestDiscoverYAMLWithoutFolder(t *testing.T) {
+	t.Parallel()
+	got := printed(t, discoverCommand{output: formatYAML}, simulatedSettings("http://simulator", ""), furnished(t).RoundTripper())
+	if !strings.Contains(got, "\n    # folder: {key: …}   what - means in subjects") || strings.Contains(got, "\n    folder:") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // What the login may not read is told, and the rest shown.
 func TestDiscoverWithoutRights(t *testing.T) {
 	t.Parallel()
@@ -281,8 +290,8 @@ func TestDiscoverWithoutRights(t *testing.T) {
 	}
 	want := []string{
 		"every folder: no right to read processes: scope OR.Execution.Read, permission Processes.View",
-		"every folder: no right to read robots: scope OR.Robots.Read, permission Units.View or Jobs.Create",
-		"every folder: no right to read machines: scope OR.Robots.Read, permission Machines.View or Jobs.Create",
+		"every folder: no right to read robots: " + robotScope + ", permission Units.View or Jobs.Create",
+		"every folder: no right to read machines: " + robotScope + ", permission Machines.View or Jobs.Create",
 	}
 	if diff := cmp.Diff(want, notesOf(found[0])); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -433,8 +442,8 @@ FOLDER               TYPE      ID      KEY
 Finance              Standard  515117  447c6c78-fa17-476d-9d2f-99767c56712f
 Finance/Claims v1.0  Standard  515118  a78ae355-8edd-41ed-86e8-eded79cbbb29
 
-PROCESS  FOLDER               PACKAGE       INPUTS  OUTPUTS  DEFAULTS  KEY                                   SUBJECT
-Report   Finance/Claims v1.0  Report 1.0.0  -       -        -         9E6DE4D7-F78D-4C81-9964-D5CA9507DD3E  uipath.requests.Default.Finance%2FClaims%20v1%2E0.jobs.Report
+PROCESS  SUBJECT                                                        FOLDER               PACKAGE       INPUTS  OUTPUTS  DEFAULTS
+Report   uipath.requests.Default.Finance%2FClaims%20v1%2E0.jobs.Report  Finance/Claims v1.0  Report 1.0.0  -       -        -
 
 Notes:
   no right to read accounts: the discovery service refuses this login

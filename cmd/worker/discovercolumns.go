@@ -28,15 +28,15 @@ var folderColumns = []cli.Column[folderFound]{
 	{Name: "KEY", Value: func(f folderFound) string { return f.Key }},
 }
 
+// Keys are left to JSON: they are long, and no subject has them.
 var processColumns = []cli.Column[inPath[processFound]]{
 	{Name: "PROCESS", Value: func(p inPath[processFound]) string { return p.record.Name }},
+	{Name: "SUBJECT", Value: func(p inPath[processFound]) string { return p.record.Subject }},
 	{Name: "FOLDER", Value: func(p inPath[processFound]) string { return p.path }},
 	{Name: "PACKAGE", Value: func(p inPath[processFound]) string { return p.record.PackageID + " " + p.record.Version }},
 	{Name: "INPUTS", Value: func(p inPath[processFound]) string { return parameters(p.record.Inputs) }},
 	{Name: "OUTPUTS", Value: func(p inPath[processFound]) string { return parameters(p.record.Outputs) }},
 	{Name: "DEFAULTS", Value: func(p inPath[processFound]) string { return string(p.record.DefaultInputs) }},
-	{Name: "KEY", Value: func(p inPath[processFound]) string { return p.record.Key }},
-	{Name: "SUBJECT", Value: func(p inPath[processFound]) string { return p.record.Subject }},
 }
 
 func (f folderFound) requiresInputs() bool {
@@ -60,12 +60,12 @@ func parameters(arguments []argumentFound) string {
 
 var queueColumns = []cli.Column[inPath[queueFound]]{
 	{Name: "QUEUE", Value: func(q inPath[queueFound]) string { return q.record.Name }},
+	{Name: "SUBJECT", Value: func(q inPath[queueFound]) string { return q.record.Subject }},
 	{Name: "FOLDER", Value: func(q inPath[queueFound]) string { return q.path }},
 	{Name: "REFERENCES", Value: func(q inPath[queueFound]) string { return q.record.references() }},
 	{Name: "RETRIES", Value: func(q inPath[queueFound]) string { return q.record.retries() }},
 	{Name: "SCHEMAS", Value: func(q inPath[queueFound]) string { return q.record.Schemas.names() }},
 	{Name: "SLA", Value: func(q inPath[queueFound]) string { return q.record.sla() }},
-	{Name: "SUBJECT", Value: func(q inPath[queueFound]) string { return q.record.Subject }},
 }
 
 func (q queueFound) references() string {

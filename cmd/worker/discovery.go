@@ -89,6 +89,11 @@ func byName(a, b string) int {
 	return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
 }
 
+// robotScope is a scope that no worker needs: by itself the login does not ask
+// for it, whatever the application has.
+var robotScope = `scope OR.Robots.Read (give it to the application, and set UIPATH_SCOPE="` +
+	strings.Join(slices.Concat(orchestrator.DefaultScopes, []string{"OR.Robots.Read"}), " ") + `", or scopes)`
+
 // part is one list of a folder.
 type part struct {
 	name   string
@@ -103,8 +108,8 @@ func (s survey) lookInto(ctx context.Context, folder orchestrator.Folder) (folde
 	for _, p := range []part{
 		{"processes", "scope OR.Execution.Read, permission Processes.View", func() error { return s.processes(ctx, folder, &f) }},
 		{"queues", "scope OR.Queues.Read, permission Queues.View", func() error { return s.queues(ctx, folder, &f) }},
-		{"robots", "scope OR.Robots.Read, permission Units.View or Jobs.Create", func() error { return s.robots(ctx, folder, &f) }},
-		{"machines", "scope OR.Robots.Read, permission Machines.View or Jobs.Create", func() error { return s.machines(ctx, folder, &f) }},
+		{"robots", robotScope + ", permission Units.View or Jobs.Create", func() error { return s.robots(ctx, folder, &f) }},
+		{"machines", robotScope + ", permission Machines.View or Jobs.Create", func() error { return s.machines(ctx, folder, &f) }},
 	} {
 		err := p.read()
 		if err == nil {

@@ -37,7 +37,7 @@ func printYAML(w io.Writer, s settings, found []tenantFound) error {
 
 // yaml prints a value, without what is empty, with an indent.
 func (p *printer) yaml(indent string, value any) {
-	text, err := yaml.MarshalWithOptions(value, yaml.OmitEmpty())
+	text, err := yaml.MarshalWithOptions(value, yaml.OmitEmpty(), yaml.OmitZero())
 	if err != nil {
 		p.err = cmp.Or(p.err, fmt.Errorf("encode output: %w", err))
 		return
