@@ -155,10 +155,11 @@ func (p *Publisher) Waiting(ctx context.Context, lane Lane, most int) (map[strin
 	if n == 0 || n > uint64(most) { //nolint:gosec // G115: a limit
 		return nil, n == 0, nil
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, HeadersOnly: true})
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, HeadersOnly: true, InactiveThreshold: leftFor})
 	if err != nil {
 		return nil, false, fmt.Errorf("read the requests that wait: %w", err)
 	}
+	defer leave(p.js, p.topology.RequestsStream(), consumer)
 	batch, err := consumer.Fetch(int(n), jetstream.FetchMaxWait(waitingTimeout)) //nolint:gosec // G115: at most most
 	if err != nil {
 		return nil, false, fmt.Errorf("read the requests that wait: %w", err)

@@ -49,11 +49,12 @@ func (f OutcomeFilter) subject(t Topology) string {
 func Watch(ctx context.Context, js jetstream.JetStream, t Topology, f OutcomeFilter, ready func()) iter.Seq2[Outcome, error] {
 	t = t.withDefaults()
 	return func(yield func(Outcome, error) bool) {
-		messages, err := openWatch(ctx, js, t, f)
+		consumer, messages, err := openWatch(ctx, js, t, f)
 		if err != nil {
 			yield(Outcome{}, err)
 			return
 		}
+		defer leave(js, t.LedgerStream(), consumer)
 		defer messages.Stop()
 		if ready != nil {
 			ready()
@@ -78,8 +79,8 @@ func Watch(ctx context.Context, js jetstream.JetStream, t Topology, f OutcomeFil
 	}
 }
 
-func openWatch(ctx context.Context, js jetstream.JetStream, t Topology, f OutcomeFilter) (jetstream.MessagesContext, error) {
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{f.subject(t)}, DeliverPolicy: jetstream.DeliverNewPolicy}
+func openWatch(ctx context.Context, js jetstream.JetStream, t Topology, f OutcomeFilter) (jetstream.Consumer, jetstream.MessagesContext, error) {
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{f.subject(t)}, DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: leftFor}
 	switch {
 	case f.All:
 		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
@@ -89,11 +90,28 @@ func openWatch(ctx context.Context, js jetstream.JetStream, t Topology, f Outcom
 	}
 	consumer, err := js.OrderedConsumer(ctx, t.LedgerStream(), cfg)
 	if err != nil {
-		return nil, fmt.Errorf("watch outcomes in stream %s: %w", t.LedgerStream(), err)
+		return nil, nil, fmt.Errorf("watch outcomes in stream %s: %w", t.LedgerStream(), err)
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
-		return nil, fmt.Errorf("watch outcomes in stream %s: %w", t.LedgerStream(), err)
+		return nil, nil, fmt.Errorf("watch outcomes in stream %s: %w", t.LedgerStream(), err)
 	}
-	return messages, nil
+	return consumer, messages, nil
+}
+
+// leftFor is for how long the server keeps an ordered consumer that nobody pulls
+// from. A pull that waits keeps it; where it is gone all the same, since its
+// reader was held up or cut off, the client makes another that goes on after
+// the last message.
+const leftFor = 20 * time.Second
+
+// leave removes an ordered consumer that is read no more. Nothing waits for the
+// answer: a user without that right gets none, and then it is left for the
+// server to remove.
+func leave(js jetstream.JetStream, stream string, consumer jetstream.Consumer) {
+	nc, info := js.Conn(), consumer.CachedInfo()
+	if info == nil {
+		return
+	}
+	_ = nc.PublishRequest("$JS.API.CONSUMER.DELETE."+stream+"."+info.Name, nc.NewInbox(), nil) // see above
 }

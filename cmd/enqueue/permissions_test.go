@@ -101,7 +101,7 @@ func TestProducerHandsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	const unseen = "what was handed in before cannot be seen"
+	const unseen = "level=INFO msg=\"what was handed in before cannot be seen"
 	i.run(t, "", append(login["producer"], "item", "--queue", "invoices", "--set", "A=1")...).want(t, cli.ExitOK)
 	i.run(t, "", append(login["producer"], "item", "--queue", "invoices", "--key", "INV-1")...).want(t, cli.ExitOK, unseen)
 	i.run(t, "", append(login["producer"], "job", "--process", "Pay", "--key", "run-1")...).want(t, cli.ExitOK, unseen)
@@ -124,6 +124,7 @@ func TestDenied(t *testing.T) {
 		permitted(t, pipeline.RoleProducer, pipeline.Scope{}),
 		permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "one", Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "invoices"}),
 		permitted(t, pipeline.RoleConsumer, pipeline.Scope{}),
+		permitted(t, pipeline.RoleConsumer, pipeline.Scope{User: "live", LiveOnly: true}),
 		permitted(t, pipeline.RoleConsumer, pipeline.Scope{User: "one-consumer", Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Invoices"}),
 	)
 	file := filepath.Join(t.TempDir(), "rows.csv")
@@ -140,15 +141,24 @@ func TestDenied(t *testing.T) {
 		{"item as a consumer", "consumer", []string{"item", "--queue", "invoices"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
 		{"item with a key as a consumer", "consumer", []string{"item", "--queue", "invoices", "--key", "INV-1"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
 		{"csv as a consumer", "consumer", []string{"csv", file, "--queue", "invoices"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
-		{"another queue", "one", []string{"item", "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders"}},
+		{"another queue", "one", []string{"item", "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders", "--folder with the folder's path, as - is another subject"}},
+		{"another folder", "one", []string{"item", "--queue", "invoices", "--folder", "Shared"}, []string{"name what the user may publish to, with --tenant, --folder and --queue"}},
 		{"another queue's file", "one", []string{"csv", file, "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders"}},
 		{"all outcomes", "one-consumer", []string{"watch", "--all"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
+		{"one queue without its folder", "one-consumer", []string{"watch", "--queue", "Invoices"}, []string{"name what the user may see, with --tenant, --folder and --queue or --process"}},
+		{"watch as one that listens", "live", []string{"watch"}, []string{"nats --inbox-prefix _INBOX_live sub 'uipath.outcomes.*.*.*.*.*.*'"}},
+		{"watch a queue as one that listens", "live", []string{"watch", "--queue", "Invoices"}, []string{"sub 'uipath.outcomes.>'"}},
+		{"watch with the common inbox", "one-consumer", []string{"watch", "--nats-inbox-prefix", "_INBOX"}, []string{"subscribe to _INBOX.", "`worker permissions consumer`"}},
 		{"the common inbox", "producer", []string{"item", "--queue", "invoices", "--nats-inbox-prefix", "_INBOX"}, []string{"subscribe to _INBOX.", "set NATS_INBOX_PREFIX"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			begin := time.Now()
-			i.run(t, "", append(login[tt.user], tt.args...)...).want(t, cli.ExitCredentials, tt.says...)
+			r := i.run(t, "", append(login[tt.user], tt.args...)...)
+			r.want(t, cli.ExitCredentials, tt.says...)
+			if r.stdout != "" {
+				t.Errorf("it prints %q before it is denied", r.stdout)
+			}
 			if took := time.Since(begin); took > soon {
 				t.Errorf("took %s: it waited for an answer that does not come", took)
 			}

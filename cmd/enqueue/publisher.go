@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"strings"
 
 	"waybill/cmd/internal/cli"
 	"waybill/pipeline"
@@ -72,21 +71,7 @@ func (p *publisher) look(ctx context.Context, at func(context.Context) error) er
 	}
 	p.blind = true
 	if p.log != nil {
-		p.log.Warn("what was handed in before cannot be seen: all is handed in again, and carried out once all the same", "error", denied)
+		p.log.Info("what was handed in before cannot be seen: all is handed in again, and carried out once all the same", "error", denied)
 	}
 	return nil
-}
-
-// explainDenial says which role is missing, whatever came of it.
-func explainDenial(denied *cli.DeniedError, prefix string, wait bool) error {
-	if !denied.Subscribe && strings.HasPrefix(denied.Subject, prefix+".requests.") {
-		return denied.Needs(string(pipeline.RoleProducer)) //nolint:wrapcheck // says all there is to say
-	}
-	if denied.Subscribe && strings.HasPrefix(denied.Subject, "_INBOX") {
-		return denied.Needs(string(pipeline.RoleProducer)) //nolint:wrapcheck // says all there is to say
-	}
-	if wait {
-		return denied.Needs(string(pipeline.RoleProducer) + " --wait") //nolint:wrapcheck // says all there is to say
-	}
-	return denied.Needs(string(pipeline.RoleConsumer)) //nolint:wrapcheck // says all there is to say
 }

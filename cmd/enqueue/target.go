@@ -21,7 +21,8 @@ type target struct {
 	nats    cli.NATS
 	logging cli.Logging
 	prefix  string
-	wait    bool // for outcomes of what is handed in
+	role    pipeline.Role // whose rights the command needs
+	wait    bool          // for outcomes of what is handed in
 }
 
 func (t *target) addFlags(fs *pflag.FlagSet) {
@@ -79,7 +80,7 @@ func (t *target) within(cmd *cobra.Command, pending int, do func(context.Context
 		denied = inner
 	}
 	if err != nil && denied != nil {
-		return explainDenial(denied, t.prefix, t.wait)
+		return t.explainDenial(denied)
 	}
 	return err
 }

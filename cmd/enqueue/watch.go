@@ -31,7 +31,7 @@ type watchCommand struct {
 }
 
 func newWatchCommand() *cobra.Command {
-	c := &watchCommand{}
+	c := &watchCommand{target: target{role: pipeline.RoleConsumer}}
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow what becomes of requests",
@@ -39,7 +39,12 @@ func newWatchCommand() *cobra.Command {
 from earlier with --all or --since. Without flags that choose, all of them.
 
 A request handed in with --until completed has two: one of stage accepted when
-Orchestrator holds it, and the final one.`,
+Orchestrator holds it, and the final one.
+
+A NATS user that is narrowed to a tenant, a folder, a queue or a process may see
+that alone: name all that it is narrowed to, with --tenant, --folder and --queue
+or --process. One that may only listen (worker permissions consumer --live)
+cannot watch: nats --inbox-prefix _INBOX_user sub 'uipath.outcomes.>' listens.`,
 		Example: `  enqueue watch
   enqueue watch --queue Invoices --status rejected --all
   enqueue watch --key INV-42 --all -o json
@@ -88,7 +93,7 @@ func (c *watchCommand) follow(ctx context.Context, cmd *cobra.Command, s *sessio
 	outcomes := withoutRepeats(inFolder(folder, pipeline.Watch(ctx, s.js, s.topology, filter, ready)))
 	err = explain(cli.PrintAll(cmd.OutOrStdout(), c.output, outcomeColumns, outcomes))
 	if denied := cli.DeniedIn(ctx); err == nil && denied != nil {
-		return explainDenial(denied, c.target.prefix, false) // the context's end is no error of a watch
+		return c.target.explainDenial(denied) // the context's end is no error of a watch
 	}
 	return err
 }
@@ -126,6 +131,9 @@ func (c *watchCommand) spell(ctx context.Context, cmd *cobra.Command, s *session
 		return false, err
 	}
 	canonical, err := s.publisher.Canonical(ctx, lane)
+	if errors.Is(err, pipeline.ErrLaneUnknown) && f.Folder == "" {
+		return false, nil // it may be served in any folder, and no right is granted to list them
+	}
 	if errors.Is(err, pipeline.ErrLaneUnknown) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no worker has served %s yet: make sure that it is spelled as in Orchestrator\n", lane)
 		return false, nil

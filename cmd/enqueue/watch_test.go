@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -102,6 +103,60 @@ func TestWatchFolder(t *testing.T) {
 		if err := errors.Join(err, json.Unmarshal([]byte(lines[0]), &o)); err != nil || o.Key != want {
 			t.Errorf("--folder %s: printed %q, want the outcome of %s (error %v)", folder, lines, want, err)
 		}
+	}
+}
+
+// A queue may be served in any folder: without --folder nothing is said of one.
+// With it, it is told that nobody knows the lane yet.
+func TestWatchUnknownLane(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	if err := i.settle(t.Context(), canonical, pipeline.Request{Key: "K1", Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		told bool
+	}{{nil, false}, {[]string{"--folder", "Shared"}, true}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		root := newRoot()
+		var said lineCounter
+		said.done = func() {}
+		root.SetOut(&lineCounter{want: 1, done: cancel})
+		root.SetErr(&said)
+		root.SetArgs(append([]string{"watch", "--nats-url", i.url, "--all", "--queue", "Invoices", "-o", "jsonl"}, test.args...))
+		if err := root.ExecuteContext(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if told := strings.Contains(said.String(), "no worker has served"); told != test.told {
+			t.Errorf("%v: it says %q", test.args, said.String())
+		}
+	}
+}
+
+// What follows outcomes leaves no consumer behind.
+func TestWatchLeavesNothing(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.work(t, pipeline.StatusAccepted)
+	i.run(t, "", "item", "--queue", "invoices", "--key", "K1", "--wait").want(t, cli.ExitOK)
+	if _, err := i.watch(t, 1, "--all", "-o", "jsonl"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // sooner than by itself
+	defer cancel()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		stream, err := i.js.Stream(ctx, i.topology.LedgerStream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stream.CachedInfo().State.Consumers == 0 {
+			return
+		}
+		<-look.C
 	}
 }
 

@@ -24,6 +24,11 @@ func (e *DeniedError) Error() string {
 	return "NATS does not let this user publish to " + e.Subject
 }
 
+// NeedsOr is Needs after what may help a user whose rights are narrowed.
+func (e *DeniedError) NeedsOr(role, instead string) error {
+	return Errorf(ExitCredentials, "%w: %s give it what `worker permissions %s` prints", e, instead, role)
+}
+
 // Needs gives the error its exit code and says which of the roles that `worker
 // permissions` prints would allow it.
 func (e *DeniedError) Needs(role string) error {
@@ -87,13 +92,17 @@ func DeniedIn(ctx context.Context) *DeniedError {
 	return denied
 }
 
-// note is told of what the server reports. The removal of a consumer that
-// follows a stream in order is left out: who may not do that leaves it to
-// expire, as it does by itself after five minutes. It reports whether somebody
-// watched, and will say more than a line in the log can.
-func (d *Denials) note(err error) (watched bool) {
+// note is told of what the server reports, and reports whether that is all
+// there is to do. The removal of a consumer that follows a stream in order is
+// nobody's business: who may not do that leaves it to expire, as it soon does.
+// What somebody watches for ends in an error, which says more than a line in
+// the log can.
+func (d *Denials) note(err error) (done bool) {
 	denied := deniedBy(err)
-	if d == nil || denied == nil || strings.HasPrefix(denied.Subject, "$JS.API.CONSUMER.DELETE.") {
+	if denied != nil && strings.HasPrefix(denied.Subject, "$JS.API.CONSUMER.DELETE.") {
+		return true
+	}
+	if d == nil || denied == nil {
 		return false
 	}
 	d.mu.Lock()

@@ -43,7 +43,7 @@ func PrintOne[T any](w io.Writer, format string, columns []Column[T], record T) 
 }
 
 // PrintAll prints records as they come, until the first error, which it
-// returns. JSON gives an array.
+// returns. JSON gives an array, a table its heading with the first record.
 func PrintAll[T any](w io.Writer, format string, columns []Column[T], records iter.Seq2[T, error]) error {
 	switch format {
 	case FormatJSON:
@@ -55,10 +55,12 @@ func PrintAll[T any](w io.Writer, format string, columns []Column[T], records it
 }
 
 func printTable[T any](w io.Writer, columns []Column[T], records iter.Seq2[T, error]) error {
-	if err := printRow(w, columns, func(c Column[T]) string { return c.Name }); err != nil {
-		return err
-	}
+	headed := false
 	for record, err := range records {
+		if err == nil && !headed {
+			err = printRow(w, columns, func(c Column[T]) string { return c.Name })
+			headed = true
+		}
 		if err != nil {
 			return err
 		}

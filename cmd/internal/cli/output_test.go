@@ -39,6 +39,7 @@ func TestPrintAll(t *testing.T) {
 	}{
 		{"table", FormatTable, two, "KEY     STATUS\nä       accepted\na-long-key  two lines\n"},
 		{"json", FormatJSON, two, "[\n  {\n    \"key\": \"ä\",\n    \"status\": \"accepted\"\n  }\n  ,{\n    \"key\": \"a-long-key\",\n    \"status\": \"two\\nlines\"\n  }\n]\n"},
+		{"table of nothing", FormatTable, records(), ""},
 		{"json of nothing", FormatJSON, records(), "[]\n"},
 		{"jsonl", FormatJSONL, two, "{\"key\":\"ä\",\"status\":\"accepted\"}\n{\"key\":\"a-long-key\",\"status\":\"two\\nlines\"}\n"},
 	}
