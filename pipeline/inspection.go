@@ -36,9 +36,24 @@ type StreamState struct {
 // Missing tells a stream that is not there from one that cannot be asked after.
 func (s StreamState) Missing() bool { return errors.Is(s.Err, jetstream.ErrStreamNotFound) }
 
+// MissingError is a stream that is not there, and that nobody was told to make.
+type MissingError struct {
+	Stream string
+}
+
+// Error says who makes it.
+func (e *MissingError) Error() string {
+	return "stream " + e.Stream + " is missing: run `worker run` once without --provision=false, as a user that may make it (`worker permissions worker --provision`)"
+}
+
+// Is makes errors.Is find what JetStream says of it.
+func (*MissingError) Is(target error) bool { return target == jetstream.ErrStreamNotFound }
+
 // fault is why no worker can start with what was found; nil if one can.
 func (s StreamState) fault() error {
 	switch {
+	case s.Missing():
+		return &MissingError{Stream: s.Name}
 	case s.Err != nil && s.Role == StreamControl:
 		return fmt.Errorf("open bucket %s: %w", strings.TrimPrefix(s.Name, kvStream("")), s.Err)
 	case s.Err != nil:

@@ -52,10 +52,14 @@ func TestInspect(t *testing.T) {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
 	err := pipeline.CheckTopology(t.Context(), js, topology)
-	for _, want := range []string{"open stream ACME_LEDGER: ", "open bucket ACME_CONTROL: "} {
+	for _, name := range all {
+		want := "stream " + name + " is missing: run `worker run` once without --provision=false"
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
+	}
+	if !errors.Is(err, jetstream.ErrStreamNotFound) || strings.Contains(err.Error(), "API error") {
+		t.Errorf("got %v, want what JetStream says, in words", err)
 	}
 	if err := pipeline.Provision(t.Context(), js, topology); err != nil {
 		t.Fatal(err)

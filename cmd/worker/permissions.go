@@ -45,6 +45,9 @@ hands in (enqueue --wait) reads outcomes too: --wait. Without a role it prints a
 account with a user for each, which nats-server loads as it stands; the passwords
 are made up anew each time.
 
+On a server where the streams are not there yet, the worker that is started first
+must be allowed to make them: --provision. Afterwards none needs it.
+
 A user's answers come to an inbox of its own, so that no other can read them:
 the clients must be told, as by NATS_INBOX_PREFIX=_INBOX_worker.
 
@@ -195,10 +198,21 @@ func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
 	return b.String()
 }
 
+// provisions reports whether one of them may make the streams.
+func provisions(all []pipeline.Permissions) bool {
+	return slices.ContainsFunc(all, func(p pipeline.Permissions) bool {
+		return slices.ContainsFunc(p.Publish, func(one pipeline.Permission) bool { return strings.HasPrefix(one.Subject, "$JS.API.STREAM.CREATE.") })
+	})
+}
+
 // accountConf is an account with a user for each role.
 func accountConf(account string, all []pipeline.Permissions) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# For nats-server.conf, which also needs jetstream {store_dir: …, sync_interval: always}.\naccounts {\n  %q {\n    jetstream: enabled\n    users: [\n", account)
+	b.WriteString("# For nats-server.conf, which also needs jetstream {store_dir: …, sync_interval: always}.\n")
+	if !provisions(all) {
+		b.WriteString("# The worker may not make the streams: where they are not there yet, give it what\n# `worker permissions worker --provision` prints for its first start.\n")
+	}
+	fmt.Fprintf(&b, "accounts {\n  %q {\n    jetstream: enabled\n    users: [\n", account)
 	for _, p := range all {
 		b.WriteString("      " + heading(p))
 		fmt.Fprintf(&b, "      {\n        user: %q\n        password: %q\n", p.User, rand.Text())

@@ -71,6 +71,7 @@ func TestPermissionsPrinted(t *testing.T) {
 		{"producer --folder - --process Pay", []string{`"uipath.requests.*.-.jobs.Pay"`}},
 		{"consumer --tenant Production", []string{`"uipath.outcomes.Production.*.*.*.*.*"`, "tracking_Production_s_accepted_", "lanes.Production.>"}},
 		{"consumer --live", []string{`"uipath.outcomes.>"`, "deny: ["}},
+		{"", []string{"\n# The worker may not make the streams"}},
 		{"worker", []string{`"$JS.API.STREAM.PURGE.UIPATH_REQUESTS"`, `"$KV.UIPATH_TOKENS.tenants.*"`}},
 		{"worker --provision --prefix finance", []string{`"$JS.API.STREAM.CREATE.FINANCE_LEDGER"`, `"finance.claims.>"`}},
 		{"operator", []string{`"$JS.API.CONSUMER.PAUSE.UIPATH_REQUESTS.*"`}},
