@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -90,6 +91,7 @@ func (c *discoverCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer closeClients(cmd.Context(), tenants, log)
 	found, failures, err := c.discover(cmd.Context(), s, tenants)
 	if err != nil {
 		return err
@@ -105,26 +107,34 @@ func (c *discoverCommand) run(cmd *cobra.Command, args []string) error {
 	return summary(failures, len(s.Tenants))
 }
 
-// discover looks through the tenants of the settings, one after the other. Those that cannot be
-// looked through are failures, each an error with its exit code.
+// discover looks through the tenants of the settings, all at once: one that
+// hangs is not to hold up the others. Those that cannot be looked through are
+// failures, each an error with its exit code.
 func (c *discoverCommand) discover(ctx context.Context, s settings, tenants []pipeline.Tenant) (found []tenantFound, failures []error, err error) {
 	topology := pipeline.Topology{Prefix: s.Prefix}
 	if err := topology.Validate(); err != nil {
 		return nil, nil, cli.Errorf(cli.ExitUsage, "%w", err)
 	}
+	looks := make([]tenantFound, len(tenants))
+	faults := make([]error, len(tenants))
+	var looking sync.WaitGroup
 	for i, t := range tenants {
-		look := survey{client: t.Client, tenant: t.Name, topology: topology, discovery: s.Tenants[i].DiscoveryURL, folder: c.folder}
-		one, err := look.look(ctx)
-		t.Client.CloseIdleConnections()
-		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx) //nolint:wrapcheck // the signal, which has an exit code of its own
-		}
-		if err != nil {
-			failures = append(failures, failureOf(t.Name, err))
+		looking.Go(func() {
+			look := survey{client: t.Client, tenant: t.Name, topology: topology, discovery: s.Tenants[i].DiscoveryURL, folder: c.folder}
+			looks[i], faults[i] = look.look(ctx)
+			looks[i].URL = s.Tenants[i].URL
+		})
+	}
+	looking.Wait()
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx) //nolint:wrapcheck // the signal, which has an exit code of its own
+	}
+	for i, t := range tenants {
+		if faults[i] != nil {
+			failures = append(failures, failureOf(t.Name, faults[i]))
 			continue
 		}
-		one.URL = s.Tenants[i].URL
-		found = append(found, one)
+		found = append(found, looks[i])
 	}
 	if err := c.checkFolder(found); err != nil && failures == nil {
 		return nil, nil, err

@@ -158,6 +158,8 @@ func (l *tenant) granted(grant orchestrator.Grant) {
 	unused := time.Since(grant.RenewedAt)
 	text := count(len(grant.RefreshTokens), "refresh token", "refresh tokens") + " in " + l.Store.Name + ", " + sealed + ", renewed " + ago(unused)
 	switch {
+	case grant.User != "":
+		l.warn(checkStore, "look again in a minute; if it still says so, a worker was killed in the moment of using one: "+loginAgain+" "+l.Name+" to have two again", "%s, one of them in use just now", text)
 	case len(grant.RefreshTokens) == 0:
 		l.fail(cli.ExitCredentials, checkStore, loginAgain+" "+l.Name, "%s", text)
 	case len(grant.RefreshTokens) == 1:

@@ -71,7 +71,9 @@ type tenant struct {
 // look checks the tenant's Orchestrator.
 func (t Tenant) look(ctx context.Context, natsSkew *time.Duration) []Finding {
 	l := &tenant{Tenant: t, report: report{where: "tenant " + t.Name}, natsSkew: natsSkew}
-	l.Config.Timeout = t.Timeout
+	if l.Store == nil { // else it may use a refresh token, whose answer is to be waited for as a worker would
+		l.Config.Timeout = t.Timeout
+	}
 	l.Config.RetryFor = -1 // what is repeated in silence would not be seen
 	if !l.route(ctx) {
 		_, _ = l.stored(ctx) // reported
@@ -84,7 +86,7 @@ func (t Tenant) look(ctx context.Context, natsSkew *time.Duration) []Finding {
 		l.budget()
 		return l.findings
 	}
-	defer l.client.CloseIdleConnections()
+	defer l.leave(ctx)
 	if l.canRead = l.readFolders(ctx); l.refused {
 		l.skipAll("the login", checkFolder, checkRights)
 	} else if l.findFolder(ctx) {
@@ -116,7 +118,24 @@ func (l *tenant) together(ctx context.Context, checks []func(context.Context, *t
 
 // within bounds one check.
 func (t Tenant) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, t.Timeout+time.Second) // the client's own limit says more
+	limit := t.Timeout + time.Second // the client's own limit says more
+	if t.Store != nil {
+		limit = renewalTakes // where a worker was killed while it renewed, that use must end first
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// renewalTakes is the longest time for a renewal of a user's login with the
+// client's own limits: another's use has to end, and then ours.
+const renewalTakes = 75 * time.Second
+
+// leave ends the client, not without a refresh token that it is just getting.
+func (l *tenant) leave(ctx context.Context) {
+	ctx, cancel := l.within(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := l.client.Close(ctx); err != nil {
+		l.fail(cli.ExitUnexpected, checkStore, loginAgain+" "+l.Name, "%s", oneLine(err))
+	}
 }
 
 // called judges a call that did not come to what it was to: what to change, and
