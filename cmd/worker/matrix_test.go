@@ -313,7 +313,8 @@ func (m *matrix) strike(c *cell) error {
 		select {
 		case <-p.Ended:
 			if !p.WasKilled() {
-				return errors.New("the victim has ended by itself")
+				text, err := os.ReadFile(m.in.LogOf("victim-" + c.tenant))
+				return errors.Join(fmt.Errorf("the victim has ended by itself: %s", text[max(0, len(text)-1000):]), err)
 			}
 			m.killed.Add(1)
 			return nil
