@@ -77,11 +77,18 @@ func (c control) binding(ctx context.Context, lane Lane) (binding, error) {
 }
 
 // check refuses a record that cannot be the lane's: claims would be written on
-// subjects that nobody reads, or that are another lane's.
+// subjects that nobody reads, or that are another lane's, whose outcomes would
+// then stand for requests that were never carried out.
 func (b binding) check(lane Lane) error {
 	err := b.Lane.Validate()
-	if err == nil && (b.Lane.Tenant != lane.Tenant || b.Lane.Kind != lane.Kind) {
+	switch {
+	case err != nil:
+	case b.Lane.Tenant != lane.Tenant || b.Lane.Kind != lane.Kind:
 		err = errors.New("it is one of another tenant, or of the other kind")
+	case !strings.EqualFold(b.Lane.Name, lane.Name):
+		err = errors.New("it is one of another name")
+	case lane.Folder != DefaultFolder && !strings.EqualFold(b.Lane.Folder, lane.Folder): // what - leads to is held against the folder's key
+		err = errors.New("it is one of another folder")
 	}
 	if err != nil {
 		return fmt.Errorf("lane %s is bound to %s: %w; delete the key %s of the control bucket and start the worker again", lane, b.Lane, err, bindingKey(lane))

@@ -69,3 +69,55 @@ func TestFolderThatIsRenamed(t *testing.T) {
 		}
 	})
 }
+
+// The record of another lane, copied, would have a lane's requests taken for
+// repeats of the other's, and lost. The lane stands still until an operator has
+// removed it.
+func TestBindingThatWasCopied(t *testing.T) {
+	t.Parallel()
+	unique := plainItems
+	unique.Name = "Unique"
+	finance := plainItems
+	finance.Folder = "Finance"
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		r.simulator.AddFolder("Finance")
+		if _, err := r.simulator.AddQueue("Finance", simulator.Queue{Name: "Plain"}); err != nil {
+			t.Fatal(err)
+		}
+		stop := r.start(r.config())
+		r.publish(plainItems, item("INV-1", 1))
+		r.final(plainItems, "INV-1")
+		kv, err := r.js.KeyValue(t.Context(), r.topology.ControlBucket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		others, err := kv.Get(t.Context(), "lanes.Default.Shared.items.Plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		copies := map[string]pipeline.Lane{"lanes.Default.Shared.items.Unique": unique, "lanes.Default.Finance.items.Plain": finance}
+		for key, lane := range copies {
+			if _, err := kv.Put(t.Context(), key, others.Value()); err != nil {
+				t.Fatal(err)
+			}
+			r.publish(lane, item("INV-1", 1))
+		}
+		time.Sleep(10 * time.Minute)
+		if n := r.waiting(); n != 2 {
+			t.Errorf("%d requests wait, want both", n)
+		}
+		stop()
+		for key := range copies {
+			if err := kv.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.start(r.config())
+		for _, lane := range copies {
+			r.final(lane, "INV-1")
+		}
+		if n := len(r.simulator.EffectsOf("INV-1")); n != 3 {
+			t.Errorf("%d items, want one in each queue", n)
+		}
+	})
+}
