@@ -42,6 +42,10 @@ type Scope struct {
 	LiveOnly bool
 	// Provision lets a worker make the streams that are missing.
 	Provision bool
+	// ChangeStreams lets an operator change the streams' settings. That is an
+	// administrator's right: a stream can be set to take in what another holds,
+	// tokens too, and to drop all it has.
+	ChangeStreams bool
 	// Tenants are those served. The consumers by which workers follow their
 	// requests are kept from the consumers of outcomes, by name.
 	Tenants []string
@@ -63,6 +67,11 @@ type Permissions struct {
 	// DenyPublish takes out of Publish what its wildcards would let in: a
 	// consumer's name is one token, and no wildcard stands for a part of one.
 	DenyPublish []Permission `json:"denyPublish,omitempty"`
+	// Shares are what the user needs of the workers' account, in an account of
+	// its own. Who has none belongs in the workers' account, and must be trusted.
+	Shares []Share `json:"shares,omitempty"`
+	// APIPrefix is what JetStream is asked by from there, in place of $JS.API.
+	APIPrefix string `json:"apiPrefix,omitempty"`
 }
 
 // Permissions gives the NATS permissions of a role in this installation. An
@@ -70,14 +79,14 @@ type Permissions struct {
 func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 	t = t.withDefaults()
 	s.User = cmp.Or(s.User, string(role))
-	if err := errors.Join(t.Validate(), s.validate(role)); err != nil {
+	if err := errors.Join(t.Validate(), ValidateName("prefix", t.Prefix), s.validate(role)); err != nil {
 		return Permissions{}, err
 	}
 	p := Permissions{Role: role, User: s.User, InboxPrefix: "_INBOX_" + s.User}
 	p.subscribe("answers, in an inbox that no other user can read", p.InboxPrefix+".>")
 	switch role {
 	case RoleProducer:
-		p.publish("requests", t.requestsOf(s))
+		p.share(Share{Subject: t.requestsOf(s), Why: "requests"})
 		if s.Wait {
 			p.addConsumer(t, Scope{User: s.User, Tenant: s.Tenant, Tenants: s.Tenants})
 		}
@@ -90,6 +99,9 @@ func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 		}
 	case RoleOperator:
 		p.addOperator(t)
+		if s.ChangeStreams {
+			p.addChanges(t)
+		}
 	}
 	return p, nil
 }
@@ -98,14 +110,14 @@ func (s Scope) validate(role Role) error {
 	if role != RoleProducer && role != RoleConsumer && role != RoleWorker && role != RoleOperator {
 		return &InvalidError{Field: "role", Value: string(role), Mend: "use producer, consumer, worker or operator"}
 	}
-	if strings.ContainsAny(s.User, `\$/ .*>%"'`) || encodeToken(s.User) != s.User {
-		return &InvalidError{Field: "user", Value: s.User, Mend: "use letters, digits, - and _: its inbox and its consumer are named after it"}
+	if err := ValidateName("user", s.User); err != nil {
+		return err
 	}
 	if (s.Name == "") != (s.Kind == "") {
 		return &InvalidError{Field: "queue or process", Value: s.Name, Mend: "give its name and its kind"}
 	}
-	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer {
-		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions"}
+	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer || s.ChangeStreams && role != RoleOperator {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions, only an operator changes streams"}
 	}
 	lane := Lane{Tenant: cmp.Or(s.Tenant, "-"), Folder: cmp.Or(s.Folder, DefaultFolder), Kind: cmp.Or(s.Kind, KindItem), Name: cmp.Or(s.Name, "-")}
 	if narrowed := s.Tenant + s.Folder + s.Name; narrowed != "" && (role == RoleWorker || role == RoleOperator) {
@@ -115,6 +127,17 @@ func (s Scope) validate(role Role) error {
 		return &InvalidError{Field: "folder", Value: s.Folder, Mend: "give the folder's path: by it outcomes are filed, never by -"}
 	}
 	return lane.Validate()
+}
+
+// ValidateName refuses a name that means something to a shell, in a subject or
+// in nats-server.conf: what is printed is pasted there.
+func ValidateName(field, name string) error {
+	for _, c := range []byte(name) {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return &InvalidError{Field: field, Value: name, Mend: "use letters, digits, - and _"}
+		}
+	}
+	return nil
 }
 
 func (p *Permissions) publish(why string, subjects ...string) {
@@ -158,25 +181,26 @@ func (s Scope) tokens(below string) string {
 // claims as well.
 func (p *Permissions) addConsumer(t Topology, s Scope) {
 	ledger, control := t.LedgerStream(), t.ControlBucket()
-	p.subscribe("outcomes as they are published", t.outcomesOf(s))
+	p.share(Share{Subject: t.outcomesOf(s), Stream: true, Why: "outcomes as they are published"})
 	if s.LiveOnly { // an empty list of what is allowed would allow everything
 		p.DenyPublish = append(p.DenyPublish, Permission{Subject: ">", Why: "it only listens"})
 		return
 	}
-	p.publish("read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer",
-		"$JS.API.CONSUMER.CREATE."+ledger+".*."+t.outcomesOf(s), "$JS.API.CONSUMER.MSG.NEXT."+ledger+".*")
-	p.publish("its own durable consumer, which is named "+s.User,
-		"$JS.API.CONSUMER.INFO."+ledger+"."+s.User, "$JS.API.CONSUMER.DELETE."+ledger+"."+s.User, "$JS.ACK."+ledger+"."+s.User+".>")
+	p.shareAPI(t, "read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer",
+		"CONSUMER.CREATE."+ledger+".*."+t.outcomesOf(s), "CONSUMER.MSG.NEXT."+ledger+".*")
+	own := "its own durable consumer, which is named " + s.User
+	p.shareAPI(t, own, "CONSUMER.INFO."+ledger+"."+s.User, "CONSUMER.DELETE."+ledger+"."+s.User)
+	p.share(Share{Subject: "$JS.ACK." + ledger + "." + s.User + ".>", Why: own})
 	lanes := controlKey("lanes") + ".>"
 	if s.Tenant != "" {
 		lanes = controlKey("lanes", s.Tenant) + ".>"
 	}
-	p.publish("how Orchestrator spells a queue or process, by which its outcomes are filed",
-		"$JS.API.STREAM.INFO."+kvStream(control), directGet(control, lanes))
+	p.shareAPI(t, "how Orchestrator spells a queue or process, by which its outcomes are filed",
+		"STREAM.INFO."+kvStream(control), strings.TrimPrefix(directGet(control, lanes), "$JS.API."))
 	for _, tenant := range s.Tenants {
 		name := t.trackingConsumer(tenant)
 		for _, subject := range []string{"CREATE." + ledger + "." + name, "CREATE." + ledger + "." + name + ".>", "MSG.NEXT." + ledger + "." + name} {
-			p.DenyPublish = append(p.DenyPublish, Permission{Subject: "$JS.API.CONSUMER." + subject, Why: "the workers' own consumer, for requests of " + tenant + " whose end is awaited"})
+			p.DenyPublish = append(p.DenyPublish, Permission{Subject: p.APIPrefix + ".CONSUMER." + subject, Why: "the workers' own consumer, for requests of " + tenant + " whose end is awaited"})
 		}
 	}
 }

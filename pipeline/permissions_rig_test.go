@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ type users struct {
 	t      *testing.T
 	server *embedded.Server
 	admin  jetstream.JetStream
+	api    map[string]string // by which users ask JetStream
 
 	connections []*nats.Conn
 }
@@ -37,7 +39,10 @@ func newUsers(t *testing.T, permissions ...pipeline.Permissions) *users {
 			t.Error(err)
 		}
 	})
-	u := &users{t: t, server: server}
+	u := &users{t: t, server: server, api: map[string]string{}}
+	for _, p := range permissions {
+		u.api[p.User] = p.APIPrefix
+	}
 	ctx, admin := u.as("admin")
 	u.admin = admin
 	for _, prefix := range []string{"uipath", "other"} {
@@ -65,7 +70,7 @@ func (u *users) as(user string) (context.Context, jetstream.JetStream) {
 	}
 	u.t.Cleanup(nc.Close)
 	u.connections = append(u.connections, nc)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.NewWithAPIPrefix(nc, cmp.Or(u.api[user], jetstream.DefaultAPIPrefix))
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -94,7 +99,7 @@ func isLeft(err error) bool {
 	return ordered.MatchString(err.Error())
 }
 
-var ordered = regexp.MustCompile(`Publish to "\$JS\.API\.CONSUMER\.DELETE\.UIPATH_LEDGER\.\w{22}_\d+"`)
+var ordered = regexp.MustCompile(`Publish to "(\$JS\.API|uipath\.api)\.CONSUMER\.DELETE\.UIPATH_LEDGER\.\w{22}_\d+"`)
 
 func (u *users) wasDenied(subject string) bool {
 	return strings.Contains(strings.Join(u.denied(), "\n"), `"`+subject+`"`)

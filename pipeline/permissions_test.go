@@ -27,17 +27,13 @@ func permitted(t *testing.T, topology pipeline.Topology, role pipeline.Role, s p
 	return p
 }
 
-// accountsOf is what stands in nats-server.conf: an account with the users,
-// each with its permissions as they are printed, and a user admin who may do
-// everything; and another account, where everybody may.
+// accountsOf is what stands in nats-server.conf: the accounts as they are
+// printed, and with the workers a user admin who may do everything; and another
+// account, where everybody may.
 func accountsOf(users ...pipeline.Permissions) string {
-	var b strings.Builder
-	b.WriteString("accounts {\n  OURS {\n    jetstream: enabled\n    users: [\n      {user: admin, password: secret}\n")
-	for _, p := range users {
-		fmt.Fprintf(&b, "      {\n user: %q\n password: secret\n%s}\n", p.User, p.Conf())
-	}
-	b.WriteString("    ]\n  }\n  OTHERS {\n    jetstream: enabled\n    users: [{user: stranger, password: secret}]\n  }\n}\n")
-	return b.String()
+	conf := pipeline.AccountsConf("OURS", users, func(p pipeline.Permissions) string { return fmt.Sprintf("user: %q\npassword: secret\n", p.User) })
+	conf = strings.Replace(conf, "users: [\n", "users: [\n      {user: admin, password: secret}\n", 1)
+	return strings.TrimSuffix(conf, "}\n") + "  OTHERS {\n    jetstream: enabled\n    users: [{user: stranger, password: secret}]\n  }\n}\n"
 }
 
 // inPermittedBubble is inBubble with a worker that may do what is given.
@@ -195,8 +191,8 @@ func TestProducerPermissions(t *testing.T) {
 	}
 }
 
-// A consumer follows outcomes in every way: as they come, from the ledger, with
-// a durable consumer of its own.
+// A consumer follows outcomes in every way, from an account of its own: as they
+// come, from the ledger, with a durable consumer of its own.
 func TestConsumerPermissions(t *testing.T) {
 	t.Parallel()
 	u := newUsers(
@@ -256,7 +252,7 @@ func TestConsumerPermissions(t *testing.T) {
 // An operator does what the README says.
 func TestOperatorPermissions(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t, permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{}))
+	u := newUsers(t, permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{ChangeStreams: true}))
 	ctx, js := u.as("operator")
 	for _, name := range []string{"UIPATH_REQUESTS", "UIPATH_LEDGER", "UIPATH_DEADLETTERS", "KV_UIPATH_CONTROL"} {
 		stream, err := js.Stream(ctx, name)
@@ -360,7 +356,12 @@ func TestPermissionsThatCannotBe(t *testing.T) {
 		{pipeline.RoleProducer, pipeline.Scope{Provision: true}, "role"},
 		{pipeline.RoleProducer, pipeline.Scope{LiveOnly: true}, "role"},
 		{pipeline.RoleConsumer, pipeline.Scope{Wait: true}, "role"},
+		{pipeline.RoleOperator, pipeline.Scope{Wait: true}, "role"},
+		{pipeline.RoleWorker, pipeline.Scope{ChangeStreams: true}, "role"},
 		{pipeline.RoleProducer, pipeline.Scope{User: "a.>"}, "user"},
+		{pipeline.RoleProducer, pipeline.Scope{User: "a&id"}, "user"},
+		{pipeline.RoleProducer, pipeline.Scope{User: "Müller"}, "user"},
+		{pipeline.RoleProducer, pipeline.Scope{User: "a\nb"}, "user"},
 		{pipeline.RoleProducer, pipeline.Scope{Name: "Invoices"}, "queue or process"},
 		{pipeline.RoleProducer, pipeline.Scope{Kind: "robot", Name: "Invoices"}, "kind"},
 		{pipeline.RoleConsumer, pipeline.Scope{Folder: "-"}, "folder"},

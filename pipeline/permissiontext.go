@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 )
@@ -44,25 +43,65 @@ func confString(s string) string {
 // printable keeps a tenant's name from ending the comment that it stands in.
 func printable(s string) string { return oneLine(s) }
 
-// NSC gives the command lines that set the permissions with nsc: for a user,
-// or for a signing key that hands them out to all users it signs.
-func (p Permissions) NSC() string {
+// Heading says, in one line, whose the permissions are and what the client must
+// be told.
+func (p Permissions) Heading() string {
+	s := fmt.Sprintf("NATS user %s, for the role %s of waybill. Its client needs NATS_INBOX_PREFIX=%s", p.User, p.Role, p.InboxPrefix)
+	if p.APIPrefix != "" {
+		s += " and NATS_API_PREFIX=" + p.APIPrefix
+	}
+	return s + "."
+}
+
+// NSC gives the command lines that set the permissions with nsc, and what the
+// workers' account shares with the user's.
+func (p Permissions) NSC(workers string) string {
+	var b strings.Builder
+	account := shellString(p.Account(workers))
+	if len(p.Shares) > 0 {
+		fmt.Fprintf(&b, "nsc add account --name %s\nnsc add user --account %s --name %s\n", account, account, shellString(p.User))
+		fmt.Fprintf(&b, "workers=$(nsc describe account --name %s --field sub | tr -d '\"')\n", shellString(workers))
+	}
+	for _, s := range p.Shares {
+		b.WriteString(s.nsc(shellString(workers), account))
+	}
+	return b.String() + "nsc edit user --account " + account + " --name " + shellString(p.User) + " \\\n" + p.nscFlags()
+}
+
+// nsc gives the lines that export a share from one account and import it into
+// another.
+func (s Share) nsc(from, to string) string {
+	kind, several, as, subject := "", "", "", shellString(s.Subject)
+	if !s.Stream {
+		kind = " --service"
+	}
+	if s.Several {
+		several = " --response-type Stream"
+	}
+	if s.As != "" {
+		as = " --local-subject " + shellString(s.As)
+	}
+	return fmt.Sprintf("nsc add export --account %s --name %s --subject %s%s%s\n", from, subject, subject, kind, several) +
+		fmt.Sprintf("nsc add import --account %s --name %s --src-account \"$workers\" --remote-subject %s%s%s\n", to, subject, subject, as, kind)
+}
+
+func (p Permissions) nscFlags() string {
 	var flags []string
 	add := func(flag string, list []Permission) {
 		for _, one := range list {
-			flags = append(flags, flag+" "+shellString(csvField(one.Subject)))
+			flags = append(flags, "  "+flag+" "+shellString(csvField(one.Subject)))
 		}
 	}
 	add("--allow-pub", p.Publish)
 	add("--deny-pub", p.DenyPublish)
 	add("--allow-sub", p.Subscribe)
-	return "nsc edit user --name " + p.User + " \\\n  " + strings.Join(flags, " \\\n  ") + "\n"
+	return strings.Join(flags, " \\\n") + "\n"
 }
 
-// NSCSigningKey gives the command line for a signing key.
-func (p Permissions) NSCSigningKey(account string) string {
-	_, flags, _ := strings.Cut(p.NSC(), "\n")
-	return "nsc edit signing-key --account " + shellString(cmp.Or(account, "ACCOUNT")) + " --sk generate --role " + p.User + " \\\n" + flags
+// NSCSigningKey gives the command line for a signing key, which hands the
+// permissions out to all users that it signs.
+func (p Permissions) NSCSigningKey(workers string) string {
+	return "nsc edit signing-key --account " + shellString(p.Account(workers)) + " --sk generate --role " + shellString(p.User) + " \\\n" + p.nscFlags()
 }
 
 // csvField quotes what nsc would take for two subjects.

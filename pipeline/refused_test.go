@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -33,7 +34,7 @@ func subscribeTo(subject string) action {
 // ask sends a request to JetStream's interface, which most libraries wrap.
 func ask(subject, body string) action {
 	return func(ctx context.Context, js jetstream.JetStream) error {
-		msg, err := js.Conn().RequestWithContext(ctx, subject, []byte(body))
+		msg, err := js.Conn().RequestWithContext(ctx, asks(js, subject), []byte(body))
 		if err != nil {
 			return err
 		}
@@ -42,6 +43,14 @@ func ask(subject, body string) action {
 		}
 		return nil
 	}
+}
+
+// asks spells a question to JetStream as the user does.
+func asks(js jetstream.JetStream, subject string) string {
+	if question, ok := strings.CutPrefix(subject, jetstream.DefaultAPIPrefix); ok {
+		return strings.TrimSuffix(js.Options().APIPrefix, ".") + "." + question
+	}
+	return subject
 }
 
 func readKey(bucket, key string) action {
@@ -158,6 +167,7 @@ func TestPermissionsRefuse(t *testing.T) {
 		{"operator", "publish an outcome", publishTo("uipath.outcomes.Default.Shared.items.Plain.INV-9.final")},
 		{"operator", "publish a claim", publishTo("uipath.claims.Default.Shared.items.Plain.INV-9")},
 		{"operator", "take requests from a worker", ask("$JS.API.CONSUMER.MSG.NEXT.UIPATH_REQUESTS.lane", body)},
+		{"operator", "change a stream", ask("$JS.API.STREAM.UPDATE.UIPATH_LEDGER", `{"name":"UIPATH_LEDGER","max_msgs":1}`)},
 		{"operator", "read a token", getKey("UIPATH_TOKENS", "tenants.Default")},
 		{"operator", "see the bucket of tokens", readKey("UIPATH_TOKENS", "tenants.Default")},
 	} {

@@ -42,13 +42,13 @@ func (p *Permissions) addProvisioning(t Topology) {
 
 // addOperator: what the README tells an operator to do, with the nats CLI. It
 // reads no ledger and no tokens, and removes nothing but keys of the control
-// bucket.
+// bucket; but see Share: who is in the workers' account must be trusted.
 func (p *Permissions) addOperator(t Topology) {
 	control := kvStream(t.ControlBucket())
 	p.publish("what there is: nats stream ls, nats kv ls, which list all streams of the account",
 		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST")
-	for _, stream := range []string{t.RequestsStream(), t.LedgerStream(), t.DeadLettersStream(), control} {
-		p.publish("look at and change stream "+stream+": limits, replicas", "$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.UPDATE."+stream)
+	for _, stream := range t.operated() {
+		p.publish("look at stream "+stream, "$JS.API.STREAM.INFO."+stream)
 		p.publish("what waits in stream "+stream+" for whom: nats consumer report",
 			"$JS.API.CONSUMER.NAMES."+stream, "$JS.API.CONSUMER.LIST."+stream, "$JS.API.CONSUMER.INFO."+stream+".*")
 	}
@@ -61,4 +61,15 @@ func (p *Permissions) addOperator(t Topology) {
 	p.publish("publish a request anew, under another key", t.subject("requests", ">"))
 	p.publish("nats kv get and del", "$KV."+t.ControlBucket()+".>", directGet(t.ControlBucket(), ">"), "$JS.API.STREAM.MSG.GET."+control)
 	p.addWatch(t.ControlBucket())
+}
+
+// operated are the streams that an operator looks after: all but the tokens'.
+func (t Topology) operated() []string {
+	return []string{t.RequestsStream(), t.LedgerStream(), t.DeadLettersStream(), kvStream(t.ControlBucket())}
+}
+
+func (p *Permissions) addChanges(t Topology) {
+	for _, stream := range t.operated() {
+		p.publish("change streams (--change-streams): an administrator's right, by which all that there is can be read and removed", "$JS.API.STREAM.UPDATE."+stream)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,5 +114,6 @@ func leave(js jetstream.JetStream, stream string, consumer jetstream.Consumer) {
 	if info == nil {
 		return
 	}
-	_ = nc.PublishRequest("$JS.API.CONSUMER.DELETE."+stream+"."+info.Name, nc.NewInbox(), nil) // see above
+	api := strings.TrimSuffix(cmp.Or(js.Options().APIPrefix, jetstream.DefaultAPIPrefix), ".")
+	_ = nc.PublishRequest(api+".CONSUMER.DELETE."+stream+"."+info.Name, nc.NewInbox(), nil) // see above
 }

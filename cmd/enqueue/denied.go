@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"waybill/cmd/internal/cli"
 	"waybill/pipeline"
 )
@@ -18,10 +20,19 @@ func (t *target) explainDenial(denied *cli.DeniedError) error {
 	case !denied.Subscribe && strings.HasPrefix(denied.Subject, requests):
 		return denied.NeedsOr(string(pipeline.RoleProducer), publishWhere(strings.TrimPrefix(denied.Subject, requests))) //nolint:wrapcheck // says all there is to say
 	case t.wait:
-		return denied.Needs(string(pipeline.RoleProducer) + " --wait") //nolint:wrapcheck // says all there is to say
+		return withPrefix(denied, denied.Needs(string(pipeline.RoleProducer)+" --wait"))
 	}
-	err := denied.NeedsOr(string(pipeline.RoleConsumer), "name what the user may see, with --tenant, --folder and --queue or --process; or")
+	err := withPrefix(denied, denied.NeedsOr(string(pipeline.RoleConsumer), "name what the user may see, with --tenant, --folder and --queue or --process; or"))
 	return cli.Errorf(cli.ExitCredentials, "%w; one that may only listen (consumer --live) does so with: %s", err, t.listen(denied))
+}
+
+// withPrefix adds what a user lacks who has the rights, and asks as one of the
+// workers' account would.
+func withPrefix(denied *cli.DeniedError, err error) error {
+	if !strings.HasPrefix(denied.Subject, jetstream.DefaultAPIPrefix) {
+		return err
+	}
+	return cli.Errorf(cli.ExitCredentials, "%w, and set NATS_API_PREFIX as that says", err)
 }
 
 // listen is how a user hears outcomes who may not read them from the ledger,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,19 +18,19 @@ import (
 )
 
 // newGuardedInstallation is newInstallation with users who may do what is
-// printed for their roles, and one who may do it all. It gives the flags by
+// printed for their roles, in the accounts that are printed for them, and one
+// who may do it all. It gives the flags by
 // which each logs in.
 func newGuardedInstallation(t *testing.T, users ...pipeline.Permissions) (*installation, map[string][]string) {
 	t.Helper()
 	login := map[string][]string{}
-	var conf strings.Builder
-	conf.WriteString("accounts {\n  WAYBILL {\n    jetstream: enabled\n    users: [\n      {user: admin, password: secret}\n")
-	for _, p := range users {
+	conf := pipeline.AccountsConf("WAYBILL", users, func(p pipeline.Permissions) string {
 		public, file := newNKey(t)
-		fmt.Fprintf(&conf, "      {\n nkey: %s\n %s}\n", public, p.Conf())
-		login[p.User] = []string{"--nats-nkey", file, "--nats-inbox-prefix", p.InboxPrefix}
-	}
-	server, err := embedded.Start(embedded.Options{Listen: true, Port: -1, Accounts: conf.String() + "    ]\n  }\n}\n"})
+		login[p.User] = []string{"--nats-nkey", file, "--nats-inbox-prefix", p.InboxPrefix, "--nats-api-prefix", p.APIPrefix}
+		return "nkey: " + public + "\n"
+	})
+	conf = strings.Replace(conf, "users: [\n", "users: [\n      {user: admin, password: secret}\n", 1)
+	server, err := embedded.Start(embedded.Options{Listen: true, Port: -1, Accounts: conf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +135,7 @@ func TestDenied(t *testing.T) {
 		args       []string
 		says       []string
 	}{
-		{"wait as a producer", "producer", []string{"item", "--queue", "invoices", "--wait"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions producer --wait`"}},
+		{"wait as a producer", "producer", []string{"item", "--queue", "invoices", "--wait"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions producer --wait`", "set NATS_API_PREFIX"}},
 		{"watch as a producer", "producer", []string{"watch"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
 		{"item as a consumer", "consumer", []string{"item", "--queue", "invoices"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
 		{"item with a key as a consumer", "consumer", []string{"item", "--queue", "invoices", "--key", "INV-1"}, []string{"publish to uipath.requests.Default.-.items.invoices", "`worker permissions producer`"}},
@@ -144,11 +143,12 @@ func TestDenied(t *testing.T) {
 		{"another queue", "one", []string{"item", "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders", "--folder with the folder's path, as - is another subject"}},
 		{"another folder", "one", []string{"item", "--queue", "invoices", "--folder", "Shared"}, []string{"name what the user may publish to, with --tenant, --folder and --queue"}},
 		{"another queue's file", "one", []string{"csv", file, "--queue", "orders"}, []string{"publish to uipath.requests.Default.-.items.orders"}},
-		{"all outcomes", "one-consumer", []string{"watch", "--all"}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
+		{"all outcomes", "one-consumer", []string{"watch", "--all"}, []string{"publish to uipath.api.CONSUMER.CREATE.UIPATH_LEDGER.", "`worker permissions consumer`"}},
 		{"one queue without its folder", "one-consumer", []string{"watch", "--queue", "Invoices"}, []string{"name what the user may see, with --tenant, --folder and --queue or --process"}},
 		{"watch as one that listens", "live", []string{"watch"}, []string{"nats --inbox-prefix _INBOX_live sub 'uipath.outcomes.*.*.*.*.*.*'"}},
 		{"watch a queue as one that listens", "live", []string{"watch", "--queue", "Invoices"}, []string{"sub 'uipath.outcomes.>'"}},
 		{"watch with the common inbox", "one-consumer", []string{"watch", "--nats-inbox-prefix", "_INBOX"}, []string{"subscribe to _INBOX.", "`worker permissions consumer`"}},
+		{"by the own account's JetStream", "consumer", []string{"watch", "--nats-api-prefix", ""}, []string{"publish to $JS.API.CONSUMER.CREATE.UIPATH_LEDGER.", "set NATS_API_PREFIX"}},
 		{"the common inbox", "producer", []string{"item", "--queue", "invoices", "--nats-inbox-prefix", "_INBOX"}, []string{"subscribe to _INBOX.", "set NATS_INBOX_PREFIX"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

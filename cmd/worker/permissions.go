@@ -2,13 +2,8 @@ package main
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,15 +36,21 @@ func newPermissionsCommand() *cobra.Command {
 		Long: `permissions prints what a NATS user must be allowed for its role, and nothing
 else: producers publish requests, consumers read outcomes, workers carry requests
 out, operators look after it. A producer that waits for the outcomes of what it
-hands in (enqueue --wait) reads outcomes too: --wait. Without a role it prints an
-account with a user for each, which nats-server loads as it stands; the passwords
-are made up anew each time.
+hands in (enqueue --wait) reads outcomes too: --wait. Without a role it prints the
+accounts, with a user for each, which nats-server loads as they stand; the
+passwords are made up anew each time.
 
 On a server where the streams are not there yet, the worker that is started first
 must be allowed to make them: --provision. Afterwards none needs it.
 
-A user's answers come to an inbox of its own, so that no other can read them:
-the clients must be told, as by NATS_INBOX_PREFIX=_INBOX_worker.
+Producers and consumers have an account each, with what the workers' account
+shares with it. In one account they could have JetStream write, as an answer,
+where they may not: NATS does not check where a client wants its answers. Whoever
+is in the workers' account, as operators are, must be trusted not to.
+
+A user's answers come to an inbox of its own, and it may ask JetStream by another
+prefix: the clients must be told, as by NATS_INBOX_PREFIX=_INBOX_consumer and
+NATS_API_PREFIX=uipath.api.
 
 A producer or a consumer can be narrowed to a tenant, a folder, a queue or a
 process. Requests are allowed as the producer spells them; outcomes as
@@ -59,7 +60,8 @@ Orchestrator does, with the folder's path.`,
   worker permissions producer --user k2 --tenant Production --folder Finance --queue Invoices
   worker permissions producer --wait --tenant Production
   worker permissions consumer --tenant Production -o nsc
-  worker permissions worker --provision --prefix finance -o json`,
+  worker permissions worker --provision --prefix finance -o json
+  worker permissions operator --change-streams`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: roleNames(),
 		RunE:      c.run,
@@ -67,8 +69,8 @@ Orchestrator does, with the folder's path.`,
 	fs := cmd.Flags()
 	fs.StringVar(&c.config, "config", "", "configuration file, for the prefix and the tenants (default "+defaultFile+", if it is there)")
 	fs.StringVar(&c.prefix, "prefix", "", "first token of the installation's subjects (WAYBILL_PREFIX; uipath)")
-	fs.StringVar(&c.account, "account", "", "name of the NATS account, where it is printed (WAYBILL)")
-	fs.StringVar(&c.scope.User, "user", "", "name of the NATS user, of its inbox and of a consumer's durable (the role)")
+	fs.StringVar(&c.account, "account", "", "name of the workers' NATS account, with which the others' begin (WAYBILL)")
+	fs.StringVar(&c.scope.User, "user", "", "name of the NATS user, of its account, its inbox and a consumer's durable (the role)")
 	fs.StringVar(&c.scope.Tenant, "tenant", "", "producer, consumer: this tenant only")
 	fs.StringVar(&c.scope.Folder, "folder", "", "producer, consumer: this folder only, by its path; for a producer also -")
 	fs.StringVar(&c.queue, "queue", "", "producer, consumer: items of this queue only")
@@ -76,6 +78,7 @@ Orchestrator does, with the folder's path.`,
 	fs.BoolVar(&c.scope.Wait, "wait", false, "producer: may wait for outcomes (enqueue --wait), which lets it read all of the tenant's")
 	fs.BoolVar(&c.scope.LiveOnly, "live", false, "consumer: outcomes as they come only, none from the ledger")
 	fs.BoolVar(&c.scope.Provision, "provision", false, "worker: may make the streams that are missing")
+	fs.BoolVar(&c.scope.ChangeStreams, "change-streams", false, "operator: may change streams, an administrator's right by which everything can be read and removed")
 	cli.ChoiceFlag(fs, &c.output, "output", "o", formatConf, []string{formatConf, formatNSC, cli.FormatJSON}, "form: for nats-server.conf, as nsc's command, or JSON")
 	cmd.MarkFlagsMutuallyExclusive("queue", "process")
 	return cmd
@@ -90,6 +93,10 @@ func roleNames() []string {
 }
 
 func (c *permissionsCommand) run(cmd *cobra.Command, args []string) error {
+	c.account = cmp.Or(c.account, "WAYBILL")
+	if err := pipeline.ValidateName("account", c.account); err != nil {
+		return cli.Errorf(cli.ExitUsage, "%w", err)
+	}
 	s, err := readSettings(c.config)
 	if err != nil {
 		return err
@@ -129,6 +136,7 @@ func (c *permissionsCommand) scopeOf(role pipeline.Role, all bool, s settings) p
 		scope.Wait = c.scope.Wait && role == pipeline.RoleProducer
 		scope.LiveOnly = scope.LiveOnly && role == pipeline.RoleConsumer
 		scope.Provision = c.scope.Provision && role == pipeline.RoleWorker
+		scope.ChangeStreams = c.scope.ChangeStreams && role == pipeline.RoleOperator
 	}
 	return scope
 }
@@ -149,78 +157,4 @@ func (c *permissionsCommand) tenants(s settings) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-func (c *permissionsCommand) print(w io.Writer, all []pipeline.Permissions) error {
-	var text string
-	switch {
-	case c.output == cli.FormatJSON && len(all) == 1:
-		return printJSON(w, all[0])
-	case c.output == cli.FormatJSON:
-		return printJSON(w, all)
-	case c.output == formatNSC:
-		text = c.nsc(all)
-	case len(all) == 1:
-		text = heading(all[0]) + all[0].Conf()
-	default:
-		text = accountConf(cmp.Or(c.account, "WAYBILL"), all)
-	}
-	if _, err := io.WriteString(w, text); err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	return nil
-}
-
-func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false) // a subject's > is to be read
-	if err := encoder.Encode(value); err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	return nil
-}
-
-// heading says what the client must know.
-func heading(p pipeline.Permissions) string {
-	return fmt.Sprintf("# NATS user %s, for the role %s of waybill. Its client needs NATS_INBOX_PREFIX=%s.\n", p.User, p.Role, p.InboxPrefix)
-}
-
-func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
-	var b strings.Builder
-	for _, p := range all {
-		b.WriteString(heading(p) + p.NSC())
-		b.WriteString("# or, for all users that a signing key of the account signs:\n")
-		for line := range strings.Lines(p.NSCSigningKey(c.account)) {
-			b.WriteString("# " + line)
-		}
-	}
-	return b.String()
-}
-
-// provisions reports whether one of them may make the streams.
-func provisions(all []pipeline.Permissions) bool {
-	return slices.ContainsFunc(all, func(p pipeline.Permissions) bool {
-		return slices.ContainsFunc(p.Publish, func(one pipeline.Permission) bool { return strings.HasPrefix(one.Subject, "$JS.API.STREAM.CREATE.") })
-	})
-}
-
-// accountConf is an account with a user for each role.
-func accountConf(account string, all []pipeline.Permissions) string {
-	var b strings.Builder
-	b.WriteString("# For nats-server.conf, which also needs jetstream {store_dir: …, sync_interval: always}.\n")
-	if !provisions(all) {
-		b.WriteString("# The worker may not make the streams: where they are not there yet, give it what\n# `worker permissions worker --provision` prints for its first start.\n")
-	}
-	fmt.Fprintf(&b, "accounts {\n  %q {\n    jetstream: enabled\n    users: [\n", account)
-	for _, p := range all {
-		b.WriteString("      " + heading(p))
-		fmt.Fprintf(&b, "      {\n        user: %q\n        password: %q\n", p.User, rand.Text())
-		for line := range strings.Lines(p.Conf()) {
-			b.WriteString("        " + line)
-		}
-		b.WriteString("      }\n")
-	}
-	b.WriteString("    ]\n  }\n}\n")
-	return b.String()
 }

@@ -69,13 +69,22 @@ func TestPermissionsPrinted(t *testing.T) {
 		{"producer", []string{"permissions {", `"uipath.requests.>"`, "NATS_INBOX_PREFIX=_INBOX_producer"}},
 		{"producer --user k2 --tenant Production --folder Finance/In --queue A.B", []string{`"uipath.requests.Production.Finance%2FIn.items.A%2EB"`, `"_INBOX_k2.>"`}},
 		{"producer --folder - --process Pay", []string{`"uipath.requests.*.-.jobs.Pay"`}},
-		{"consumer --tenant Production", []string{`"uipath.outcomes.Production.*.*.*.*.*"`, "tracking_Production_s_accepted_", "lanes.Production.>"}},
+		{"consumer --tenant Production", []string{`"uipath.outcomes.Production.*.*.*.*.*"`, "tracking_Production_s_accepted_", "lanes.Production.>", "NATS_API_PREFIX=uipath.api"}},
+		{"consumer --account FINANCE --user k2", []string{`imports: [`, `{stream: {account: "FINANCE", subject: "uipath.outcomes.>"}}`, `exports: [`, `accounts: ["FINANCE_k2"]}`}},
 		{"consumer --live", []string{`"uipath.outcomes.>"`, "deny: ["}},
 		{"", []string{"\n# The worker may not make the streams"}},
 		{"worker", []string{`"$JS.API.STREAM.PURGE.UIPATH_REQUESTS"`, `"$KV.UIPATH_TOKENS.tenants.*"`}},
 		{"worker --provision --prefix finance", []string{`"$JS.API.STREAM.CREATE.FINANCE_LEDGER"`, `"finance.claims.>"`}},
-		{"operator", []string{`"$JS.API.CONSUMER.PAUSE.UIPATH_REQUESTS.*"`}},
-		{"producer -o nsc --account FINANCE", []string{"nsc edit user --name producer", "--allow-pub 'uipath.requests.>'", "nsc edit signing-key --account 'FINANCE'"}},
+		{"operator", []string{`"$JS.API.CONSUMER.PAUSE.UIPATH_REQUESTS.*"`, "account WAYBILL", "trusted"}},
+		{"operator --change-streams", []string{`"$JS.API.STREAM.UPDATE.UIPATH_LEDGER"`, "an administrator's right"}},
+		{"producer -o nsc --account FINANCE", []string{
+			"nsc add account --name 'FINANCE_producer'", "nsc edit user --account 'FINANCE_producer' --name 'producer'", "--allow-pub 'uipath.requests.>'",
+			"nsc edit signing-key --account 'FINANCE_producer'",
+			"nsc add export --account 'FINANCE' --name 'uipath.requests.>' --subject 'uipath.requests.>' --service",
+			"nsc add import --account 'FINANCE_producer' --name 'uipath.requests.>'",
+		}},
+		{"worker -o nsc", []string{"nsc edit user --account 'WAYBILL' --name 'worker'"}},
+		{"consumer -o json", []string{`"apiPrefix": "uipath.api"`, `"as": "uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.*"`}},
 		{"consumer --live -o nsc", []string{"--deny-pub '>'"}},
 	} {
 		stdout, stderr, code := runHere(append([]string{"permissions"}, strings.Fields(tt.args)...)...)
@@ -101,6 +110,11 @@ func TestPermissionsRefused(t *testing.T) {
 		"consumer --wait":              "only a producer waits",
 		"producer --queue A --process": "flag needs an argument",
 		"producer --user a.b":          "use letters, digits",
+		"producer --user a&id":         "use letters, digits",
+		"producer --account a;id":      "use letters, digits",
+		"producer --prefix a&id":       "use letters, digits",
+		"--account $(id)":              "use letters, digits",
+		"worker --change-streams":      "only an operator changes streams",
 		"producer --prefix a.b":        "prefix",
 		"producer -o yaml":             "use conf, nsc, json",
 	} {
@@ -176,7 +190,11 @@ func TestPermissionsLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
+		api := jetstream.DefaultAPIPrefix
+		if role == "consumer" {
+			api = "uipath.api"
+		}
+		js, err := jetstream.NewWithAPIPrefix(nc, api)
 		if err != nil {
 			t.Fatal(err)
 		}

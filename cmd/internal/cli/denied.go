@@ -99,7 +99,7 @@ func DeniedIn(ctx context.Context) *DeniedError {
 // the log can.
 func (d *Denials) note(err error) (done bool) {
 	denied := deniedBy(err)
-	if denied != nil && strings.HasPrefix(denied.Subject, "$JS.API.CONSUMER.DELETE.") {
+	if denied != nil && strings.Contains(denied.Subject, ".CONSUMER.DELETE.") {
 		return true
 	}
 	if d == nil || denied == nil {
