@@ -178,6 +178,9 @@ func (i *installation) settle(ctx context.Context, lane pipeline.Lane, r pipelin
 		Stage: pipeline.StageFinal, Status: status, PayloadHash: hash, Item: &pipeline.ItemResult{ID: 4711}, Attempts: 1, DecidedBy: pipeline.ByAnswer,
 		FinishedAt: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
 	}
+	if lane.Kind == pipeline.KindJob {
+		o.Queue, o.Process, o.Item = "", lane.Name, nil
+	}
 	if status == pipeline.StatusRejected {
 		o.Error = &pipeline.OutcomeError{Kind: "rejected", Message: "queue does not exist"}
 	}

@@ -179,6 +179,21 @@ func TestWaitWithPermissions(t *testing.T) {
 	}
 }
 
+// So it does for a job, one that has ended before too.
+func TestWaitForJobWithPermissions(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(t, permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "waiting", Tenant: "Default", Wait: true}))
+	lane := pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindJob, Name: "Pay"}
+	if err := i.settle(t.Context(), lane, pipeline.Request{Key: "run-1", Job: json.RawMessage(`{}`)}, pipeline.StatusSucceeded); err != nil {
+		t.Fatal(err)
+	}
+	r := i.run(t, "", append(login["waiting"], "job", "--process", "Pay", "--folder", "Shared", "--key", "run-1", "--wait", "--timeout", "20s", "-o", "json")...)
+	r.want(t, cli.ExitOK)
+	if !strings.Contains(r.stdout, "run-1") {
+		t.Errorf("got %q, want its outcome", r.stdout)
+	}
+}
+
 // A consumer of one queue alone follows it.
 func TestWatchWithPermissions(t *testing.T) {
 	t.Parallel()
