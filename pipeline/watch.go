@@ -103,8 +103,9 @@ func openWatch(ctx context.Context, js jetstream.JetStream, t Topology, f Outcom
 // leftFor is for how long the server keeps an ordered consumer that nobody pulls
 // from. A pull that waits keeps it; where it is gone all the same, since its
 // reader was held up or cut off, the client makes another that goes on after
-// the last message.
-const leftFor = 20 * time.Second
+// the last message, or, where there was none, with what comes from then on: so it
+// is longer than a server takes to start anew.
+const leftFor = time.Minute
 
 // leave removes an ordered consumer that is read no more. Nothing waits for the
 // answer: a user without that right gets none, and then it is left for the
