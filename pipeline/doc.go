@@ -110,11 +110,13 @@
 //	lane.go request.go payload.go object.go outcome.go
 //	                                           the wire: names, what is asked, what is told
 //	topology.go control.go tokens.go           streams, subjects, the buckets that workers share
-//	permissions.go roles.go permissiontext.go
+//	permissions.go roles.go accounts.go permissiontext.go
 //	                                           what NATS must allow to whom
+//	inspection.go difference.go backlog.go trial.go
+//	                                           what there is, for whoever looks after it
 //	publisher.go watch.go                      for producers and for subscribers
 //	worker.go lanes.go runner.go target.go     a worker, its lanes, one lane, what it is in Orchestrator
-//	delivery.go claiming.go call.go doubt.go lookup.go settle.go
+//	delivery.go claiming.go call.go doubt.go lookup.go settle.go deadletter.go
 //	                                           one delivery from decode to ack
 //	ledger.go state.go claim.go probe.go clock.go
 //	                                           who carries out what, and what became of it

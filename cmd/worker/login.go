@@ -112,7 +112,7 @@ func (f *loginFlags) run(ctx context.Context, l login, args []string) error {
 	defer leave()
 	if js != nil {
 		if err := pipeline.NewTokenBucket(js, s.topology()).Provision(ctx); err != nil {
-			return fmt.Errorf("worker login: %w", err)
+			return fmt.Errorf("make the place for logins: %w", err)
 		}
 	}
 	if l.cfg, err = s.clientConfig(t, surroundings{log: l.log, js: js}); err != nil {

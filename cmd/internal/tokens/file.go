@@ -46,9 +46,6 @@ func (f file) read(context.Context) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err //nolint:wrapcheck // it names the file
 	}
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return nil, "", unusable("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
-	}
 	if info.Size() > largest {
 		return nil, "", fmt.Errorf("it has %d bytes, more than any stored login: remove it and run worker login", info.Size())
 	}
@@ -56,7 +53,10 @@ func (f file) read(context.Context) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err //nolint:wrapcheck // it names the file
 	}
-	return value, revisionOf(value), nil
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		err = unusable("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
+	}
+	return value, revisionOf(value), err
 }
 
 func revisionOf(value []byte) string {
@@ -74,7 +74,7 @@ func (f file) write(ctx context.Context, value []byte, revision string) error {
 	}
 	defer lock.Unlock() //nolint:errcheck // it ends with the process too
 	_, present, err := f.read(ctx)
-	if err != nil && !errors.Is(err, orchestrator.ErrNoGrant) {
+	if err != nil && !errors.Is(err, orchestrator.ErrNoGrant) && !errors.Is(err, orchestrator.ErrGrantUnusable) {
 		return err
 	}
 	if present != revision {

@@ -22,7 +22,8 @@ import (
 
 // place holds one value.
 type place interface {
-	// read gives the value and its revision, or orchestrator.ErrNoGrant.
+	// read gives the value and its revision, or orchestrator.ErrNoGrant. With
+	// orchestrator.ErrGrantUnusable there is a revision all the same.
 	read(ctx context.Context) ([]byte, string, error)
 	// write replaces it if it is of that revision, empty for none;
 	// orchestrator.ErrGrantChanged otherwise.
@@ -48,7 +49,7 @@ func (s *Store) Load(ctx context.Context) (orchestrator.Grant, string, error) {
 		return orchestrator.Grant{}, "", orchestrator.ErrNoGrant
 	}
 	if err != nil {
-		return orchestrator.Grant{}, "", fmt.Errorf("read the login in %s: %w", s.place, err)
+		return orchestrator.Grant{}, revision, fmt.Errorf("read the login in %s: %w", s.place, err)
 	}
 	text, err := s.key.open(value)
 	if err != nil {

@@ -188,8 +188,16 @@ func TestFileIsOnlyOnes(t *testing.T) {
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := store.Load(t.Context()); err == nil || !strings.Contains(err.Error(), "others can read it (mode 0640): chmod 600 it") {
+	_, revision, err := store.Load(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "others can read it (mode 0640): chmod 600 it") {
 		t.Errorf("got %v", err)
+	}
+	// A new login takes its place.
+	if err := store.Save(t.Context(), grant, revision); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := store.Load(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
