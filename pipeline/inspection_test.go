@@ -13,31 +13,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/pipeline"
-	"waybill/pipeline/embedded"
+	"waybill/pipeline/embedded/servertest"
 )
-
-func startJetStream(t *testing.T) (jetstream.JetStream, *nats.Conn) {
-	t.Helper()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() }) // its files are temporary
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js, nc
-}
 
 func TestInspect(t *testing.T) {
 	t.Parallel()
-	js, _ := startJetStream(t)
+	js, _ := servertest.JetStream(t)
 	topology := pipeline.Topology{Prefix: "acme"}
 	missing := func(states []pipeline.StreamState) (names []string) {
 		for _, s := range states {
@@ -80,7 +61,7 @@ func TestInspect(t *testing.T) {
 
 func TestInspectDifferences(t *testing.T) {
 	t.Parallel()
-	js, _ := startJetStream(t)
+	js, _ := servertest.JetStream(t)
 	if err := pipeline.Provision(t.Context(), js, pipeline.Topology{}); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +89,7 @@ func TestInspectDifferences(t *testing.T) {
 
 func TestBacklogs(t *testing.T) {
 	t.Parallel()
-	js, _ := startJetStream(t)
+	js, _ := servertest.JetStream(t)
 	ctx := t.Context()
 	if err := pipeline.Provision(ctx, js, pipeline.Topology{}); err != nil {
 		t.Fatal(err)
@@ -142,7 +123,8 @@ func TestBacklogs(t *testing.T) {
 // Of what is tried, nothing comes: each message is sent, and all is as before.
 func TestTrialsChangeNothing(t *testing.T) {
 	t.Parallel()
-	js, nc := startJetStream(t)
+	js, _ := servertest.JetStream(t)
+	nc := js.Conn()
 	ctx := t.Context()
 	topology := pipeline.Topology{}
 	state := func() (states []string) {

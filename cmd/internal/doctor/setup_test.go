@@ -17,7 +17,7 @@ import (
 	"waybill/orchestrator"
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
-	"waybill/pipeline/embedded"
+	"waybill/pipeline/embedded/servertest"
 )
 
 const secret = "s3cr3t-of-the-tests"
@@ -36,20 +36,7 @@ func noNATS() doctor.Server {
 // installation is JetStream with what worker run makes in it.
 func installation(t *testing.T) (doctor.Server, jetstream.JetStream) {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() }) // its files are temporary
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, server := servertest.JetStream(t)
 	return doctor.Server{
 		Timeout: timeout, Provision: true, Tenants: []string{"Default"},
 		Connect: func(context.Context) (*nats.Conn, error) { return server.Connect() },

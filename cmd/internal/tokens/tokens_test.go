@@ -19,7 +19,7 @@ import (
 
 	"waybill/orchestrator"
 	"waybill/pipeline"
-	"waybill/pipeline/embedded"
+	"waybill/pipeline/embedded/servertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,24 +46,7 @@ func newTestKey(t *testing.T) (Key, string) {
 
 func newBucket(t *testing.T) (*pipeline.TokenBucket, jetstream.JetStream) {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, _ := servertest.JetStream(t)
 	bucket := pipeline.NewTokenBucket(js, pipeline.Topology{})
 	return bucket, js
 }

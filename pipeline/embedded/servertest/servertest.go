@@ -1,6 +1,6 @@
 // Package servertest runs NATS servers for tests that need one with options of
-// its own: users, TLS, no JetStream. Where JetStream in this process will do,
-// package embedded has it.
+// its own: users, TLS, no JetStream; and, for those that need nothing but
+// JetStream, the embedded one.
 package servertest
 
 import (
