@@ -50,6 +50,7 @@ func spellings(secret string) []string {
 		secret, clean(secret), url.QueryEscape(secret), url.PathEscape(secret), asJSON(secret, true), asJSON(secret, false),
 		base64.StdEncoding.EncodeToString([]byte(secret)),
 	}
+	all = slices.DeleteFunc(all, func(s string) bool { return s == "" }) // of blanks nothing is left when cleaned
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return all
 }
