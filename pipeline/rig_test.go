@@ -74,6 +74,7 @@ func newRigWith(t *testing.T, cfg simulator.Config, accounts string) *rig {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
+		time.Sleep(time.Second) // what the server was about to write down sleeps for a moment more, in fake time
 	})
 	r := &rig{t: t, server: server, simulator: simulator.New(cfg), outcomes: make(map[string][]pipeline.Outcome)}
 	if accounts != "" {
