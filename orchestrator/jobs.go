@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"waybill/internal/jsonobject"
@@ -174,19 +173,10 @@ func (c *Client) Jobs(ctx context.Context, folder Folder, q Query) iter.Seq2[Job
 // that were sent. Nothing sent matches everything: the process's own defaults
 // take its place.
 func SameArguments(sent, got string) bool {
-	sent, got = strings.TrimSpace(sent), strings.TrimSpace(got)
-	if sent == "" || sent == got {
+	if isBlank([]byte(sent)) || sent == got {
 		return true
 	}
-	a, okA := argumentsOf(sent)
-	b, okB := argumentsOf(got)
+	a, okA := decodeOptional([]byte(sent))
+	b, okB := decodeOptional([]byte(got))
 	return okA && okB && sameValue(a, b, func(string, string) bool { return false })
-}
-
-// argumentsOf decodes arguments. None, and null, are {}.
-func argumentsOf(text string) (any, bool) {
-	if text == "" || text == "null" {
-		return map[string]any{}, true
-	}
-	return decodeValue([]byte(text))
 }

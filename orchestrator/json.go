@@ -72,6 +72,22 @@ func decodeValue(raw []byte) (any, bool) {
 	return value, errors.Is(err, io.EOF)
 }
 
+// decodeOptional decodes one JSON value. None at all, and null, are {}.
+func decodeOptional(raw []byte) (any, bool) {
+	if isBlank(raw) {
+		return map[string]any{}, true
+	}
+	value, ok := decodeValue(raw)
+	if value == nil {
+		value = map[string]any{}
+	}
+	return value, ok
+}
+
+// isBlank tells whether text is empty but for what JSON takes for white space.
+// Unicode knows more of it (a vertical tab), which makes JSON invalid.
+func isBlank(text []byte) bool { return len(bytes.Trim(text, " \t\r\n")) == 0 }
+
 // sameValue compares decoded JSON. Members that are null count as absent;
 // sameText may forgive texts that differ.
 func sameValue(a, b any, sameText func(a, b string) bool) bool {

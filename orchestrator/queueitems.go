@@ -369,12 +369,9 @@ func SameContent(sent, got json.RawMessage) bool {
 	return okA && okB && sameValue(a, b, sameInstant)
 }
 
-// contentOf decodes content and takes the annotations out. No content is {}.
+// contentOf decodes content and takes the annotations out.
 func contentOf(raw json.RawMessage) (any, bool) {
-	if text := strings.TrimSpace(string(raw)); text == "" || text == "null" {
-		return map[string]any{}, true
-	}
-	value, ok := decodeValue(raw)
+	value, ok := decodeOptional(raw)
 	if members, isObject := value.(map[string]any); isObject {
 		for name := range members {
 			if strings.Contains(name, "@odata.") {
