@@ -1,11 +1,13 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -90,7 +92,7 @@ func (l *ledger) lastFromLeader(ctx context.Context, subject string) (*jetstream
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	reply, err := l.js.Conn().RequestWithContext(ctx, l.apiSubject("STREAM.MSG.GET."+l.topology.LedgerStream()), request)
+	reply, err := l.js.Conn().RequestWithContext(ctx, apiSubject(l.js, "STREAM.MSG.GET."+l.topology.LedgerStream()), request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the ledger's leader: %w", err)
 	}
@@ -118,13 +120,12 @@ func (l *ledger) lastFromLeader(ctx context.Context, subject string) (*jetstream
 	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Data: m.Data, Time: m.Time}, nil
 }
 
-func (l *ledger) apiSubject(api string) string {
-	opts := l.js.Options()
-	switch {
-	case opts.APIPrefix != "":
-		return opts.APIPrefix + "." + api
-	case opts.Domain != "":
-		return "$JS." + opts.Domain + ".API." + api
+// apiSubject is the subject by which js asks JetStream a question that its own
+// methods do not put.
+func apiSubject(js jetstream.JetStream, question string) string {
+	opts := js.Options()
+	if opts.Domain != "" {
+		return "$JS." + opts.Domain + ".API." + question
 	}
-	return "$JS.API." + api
+	return strings.TrimSuffix(cmp.Or(opts.APIPrefix, jetstream.DefaultAPIPrefix), ".") + "." + question
 }

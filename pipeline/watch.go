@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -115,6 +114,5 @@ func leave(js jetstream.JetStream, stream string, consumer jetstream.Consumer) {
 	if info == nil {
 		return
 	}
-	api := strings.TrimSuffix(cmp.Or(js.Options().APIPrefix, jetstream.DefaultAPIPrefix), ".")
-	_ = nc.PublishRequest(api+".CONSUMER.DELETE."+stream+"."+info.Name, nc.NewInbox(), nil) // see above
+	_ = nc.PublishRequest(apiSubject(js, "CONSUMER.DELETE."+stream+"."+info.Name), nc.NewInbox(), nil) // see above
 }

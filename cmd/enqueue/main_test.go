@@ -85,13 +85,18 @@ type result struct {
 // run runs enqueue inside this process against the installation.
 func (i *installation) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return run(stdin, append(args, "--nats-url", i.url)...)
+}
+
+// run runs enqueue inside this process.
+func run(stdin string, args ...string) result {
 	root := newRoot()
 	var stdout bytes.Buffer
 	stderr := lineCounter{done: func() {}} // what NATS reports is logged beside what the command says
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)
-	code := cli.Run(root, append(args, "--nats-url", i.url))
+	code := cli.Run(root, args)
 	return result{stdout.String(), stderr.String(), code}
 }
 

@@ -179,6 +179,26 @@ func TestWaitWithPermissions(t *testing.T) {
 	}
 }
 
+// A context of the nats CLI says all that a user of another account must be told.
+func TestWaitByContext(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(t, permitted(t, pipeline.RoleProducer, pipeline.Scope{User: "waiting", Tenant: "Default", Kind: pipeline.KindItem, Name: "invoices", Wait: true}))
+	i.work(t, pipeline.StatusAccepted)
+	settings, err := json.Marshal(map[string]string{"url": i.url, "nkey": login["waiting"][1], "inbox_prefix": login["waiting"][3], "jetstream_api_prefix": login["waiting"][5]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "waiting.json")
+	if err := os.WriteFile(file, settings, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run("", "item", "--queue", "invoices", "--key", "INV-1", "--wait", "--nats-context", file)
+	r.want(t, cli.ExitOK)
+	if !strings.Contains(r.stdout, "INV-1") {
+		t.Errorf("got %q, want its outcome", r.stdout)
+	}
+}
+
 // So it does for a job, one that has ended before too.
 func TestWaitForJobWithPermissions(t *testing.T) {
 	t.Parallel()

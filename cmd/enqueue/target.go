@@ -21,7 +21,7 @@ type target struct {
 	nats    cli.NATS
 	logging cli.Logging
 	prefix  string
-	api     string        // by which JetStream is asked; empty: $JS.API
+	api     string        // by which JetStream is asked; empty: as the context says, or $JS.API
 	role    pipeline.Role // whose rights the command needs
 	wait    bool          // for outcomes of what is handed in
 }
@@ -29,7 +29,7 @@ type target struct {
 func (t *target) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.prefix, "prefix", environment("WAYBILL_PREFIX", "uipath"), "first token of the installation's subjects (WAYBILL_PREFIX)")
 	t.nats.AddFlags(fs)
-	fs.StringVar(&t.api, "nats-api-prefix", environment("NATS_API_PREFIX", ""), "how JetStream is asked, for a user in an account that imports it (NATS_API_PREFIX; $JS.API)")
+	fs.StringVar(&t.api, "nats-api-prefix", environment("NATS_API_PREFIX", ""), "how JetStream is asked, for a user in an account that imports it (NATS_API_PREFIX; the context's, or $JS.API)")
 	t.logging.AddFlags(fs)
 }
 
@@ -53,11 +53,11 @@ func (t *target) connect(ctx context.Context, stderr io.Writer, pending int) (*s
 	if t.nats.Denials == nil {
 		t.nats.Denials = &cli.Denials{}
 	}
-	nc, err := t.nats.Connect(ctx, "enqueue")
+	nc, api, err := t.nats.ConnectFrom(ctx, "enqueue")
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says all there is to say
 	}
-	js, err := jetstream.NewWithAPIPrefix(nc, cmp.Or(t.api, jetstream.DefaultAPIPrefix), jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncTimeout(answerTimeout))
+	js, err := jetstream.NewWithAPIPrefix(nc, cmp.Or(t.api, api), jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncTimeout(answerTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, explain(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/pflag"
 	"github.com/synadia-io/orbit.go/natscontext"
 )
@@ -52,33 +53,55 @@ func (n *NATS) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&n.InboxPrefix, "nats-inbox-prefix", "", "where answers come, for a user with an inbox of its own (NATS_INBOX_PREFIX; _INBOX)")
 }
 
-// Connect connects under the given client name and keeps the connection up
-// for as long as it is not closed. Its errors carry exit codes: a server that
-// does not answer, credentials that are refused, settings that cannot work.
+// Connect connects under the given client name, where JetStream is asked as
+// $JS.API, and keeps the connection up for as long as it is not closed. Its
+// errors carry exit codes: a server that does not answer, credentials that are
+// refused, settings that cannot work.
 func (n NATS) Connect(ctx context.Context, name string) (*nats.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
-	}
-	n, err := n.withEnvironment()
+	nc, api, err := n.ConnectFrom(ctx, name)
 	if err != nil {
 		return nil, err
+	}
+	if strings.TrimSuffix(api, ".")+"." != jetstream.DefaultAPIPrefix {
+		nc.Close()
+		return nil, Errorf(ExitUsage, "NATS: the context has JetStream asked as %s, in another account or domain, which only enqueue can do: use a context without jetstream_domain and jetstream_api_prefix, of the account and the domain that have the streams", api)
+	}
+	return nc, nil
+}
+
+// ConnectFrom is Connect from wherever JetStream is asked in its own way: in
+// another account, or in another domain. It tells the prefix to ask it by,
+// which a context may set; jetstream.DefaultAPIPrefix otherwise.
+func (n NATS) ConnectFrom(ctx context.Context, name string) (nc *nats.Conn, apiPrefix string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", fmt.Errorf("connect to NATS: %w", err)
+	}
+	if n, err = n.withEnvironment(); err != nil {
+		return nil, "", err
 	}
 	opts, err := n.options(name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if n.Context != "" {
-		nc, _, err := natscontext.Connect(n.Context, opts...)
-		if err != nil {
-			return nil, explain(err, "the server of context "+n.Context)
+	if n.Context == "" {
+		if nc, err = nats.Connect(n.URL, opts...); err != nil {
+			return nil, "", explain(err, redact(n.URL))
 		}
-		return nc, nil
+		return nc, jetstream.DefaultAPIPrefix, nil
 	}
-	nc, err := nats.Connect(n.URL, opts...)
+	nc, settings, err := natscontext.Connect(n.Context, opts...)
 	if err != nil {
-		return nil, explain(err, redact(n.URL))
+		return nil, "", explain(err, "the server of context "+n.Context)
 	}
-	return nc, nil
+	return nc, apiPrefixOf(settings), nil
+}
+
+// apiPrefixOf reads a context as the nats CLI does: the domain goes first.
+func apiPrefixOf(settings natscontext.Settings) string {
+	if settings.JSDomain != "" {
+		return "$JS." + settings.JSDomain + ".API."
+	}
+	return cmp.Or(settings.JSAPIPrefix, jetstream.DefaultAPIPrefix)
 }
 
 // withEnvironment fills in what no flag says.

@@ -63,6 +63,48 @@ func TestConnectByContext(t *testing.T) {
 	checkError(t, err, ExitUsage, `unknown context "elsewhere"`)
 }
 
+// A context may say how JetStream is asked. Who must be where the streams are
+// is not let ask another JetStream.
+func TestConnectFromElsewhere(t *testing.T) {
+	url := "nats://u:hush@" + startServer(t)
+	for _, tt := range []struct {
+		name, settings, want string
+		elsewhere            bool
+	}{
+		{"here", `{"url":"` + url + `"}`, "$JS.API.", false},
+		{"here by name", `{"url":"` + url + `","jetstream_api_prefix":"$JS.API"}`, "$JS.API", false},
+		{"another account", `{"url":"` + url + `","jetstream_api_prefix":"uipath.api"}`, "uipath.api", true},
+		{"another domain", `{"url":"` + url + `","jetstream_domain":"hub"}`, "$JS.hub.API.", true},
+		{"both", `{"url":"` + url + `","jetstream_domain":"hub","jetstream_api_prefix":"uipath.api"}`, "$JS.hub.API.", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clearEnvironment(t)
+			file := filepath.Join(t.TempDir(), "context.json")
+			if err := os.WriteFile(file, []byte(tt.settings), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("NATS_CONTEXT", file)
+			nc, api, err := NATS{}.ConnectFrom(t.Context(), "enqueue")
+			if err != nil {
+				t.Fatal(err)
+			}
+			nc.Close()
+			if api != tt.want {
+				t.Errorf("JetStream is asked as %q, want %q", api, tt.want)
+			}
+			nc, err = NATS{}.Connect(t.Context(), "worker")
+			if tt.elsewhere {
+				checkError(t, err, ExitUsage, tt.want+", in another account or domain")
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			nc.Close()
+		})
+	}
+}
+
 func TestConnectErrors(t *testing.T) {
 	address := startServer(t)
 	tests := []struct {
