@@ -137,11 +137,11 @@ func inZone(t time.Time, location *time.Location) (string, error) {
 	if location == nil {
 		return "", fmt.Errorf("it has no time zone, so it would be another moment elsewhere; write it as %s+01:00, or say --timezone Europe/Vienna for all of them", t.Format("2006-01-02T15:04:05"))
 	}
-	local := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, location)
+	local := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), location)
 	if !local.Equal(t) && local.Format(time.DateTime) != t.Format(time.DateTime) {
 		return "", fmt.Errorf("there is no such time in %s, the clocks are put forward then; choose another", location)
 	}
-	return local.Format(time.RFC3339), nil
+	return local.Format(time.RFC3339Nano), nil
 }
 
 // Faults takes joined errors apart.
