@@ -107,7 +107,7 @@
 //
 // # Where to find it
 //
-//	lane.go request.go payload.go object.go outcome.go
+//	lane.go request.go payload.go object.go invalid.go outcome.go
 //	                                           the wire: names, what is asked, what is told
 //	topology.go control.go tokens.go           streams, subjects, the buckets that workers share
 //	permissions.go roles.go accounts.go permissiontext.go
@@ -122,6 +122,7 @@
 //	                                           who carries out what, and what became of it
 //	tenant.go slots.go held.go                 what a tenant may be asked, what is in hand
 //	tracking.go sweep.go                       how what was accepted ends
+//	point.go stats.go                          where it may be killed, what it has done
 //
 // Package embedded runs JetStream in this process; package protocol is the
 // protocol as a model that can be searched; package history judges what
