@@ -29,11 +29,12 @@ func (l RefreshToken) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource
 		return nil, err
 	}
 	return &rotation{
-		store:  l.Store,
-		config: config,
-		http:   loginClient(cfg),
-		log:    cfg.Logger,
-		life:   cfg.Timeout + useMargin,
+		store:   l.Store,
+		config:  config,
+		http:    loginClient(cfg),
+		log:     cfg.Logger,
+		life:    cfg.Timeout + useMargin,
+		stopped: make(chan struct{}),
 	}, nil
 }
 

@@ -3,9 +3,11 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -48,6 +50,9 @@ type rotation struct {
 	log    *slog.Logger
 	life   time.Duration // of a use
 
+	stopped  chan struct{} // closed when no exchange may begin any more
+	stopOnce sync.Once
+
 	given   Secret   // the access token handed out last
 	unsaved *renewal // what could not be saved yet
 }
@@ -70,14 +75,16 @@ func (r *rotation) Token() (*oauth2.Token, error) {
 	}
 	wait := newPatience(r.life)
 	for {
-		g, revision, err := r.load()
+		g, revision, err := r.load(context.Background())
 		switch {
+		case r.isStopped():
+			return nil, closedError()
 		case err != nil:
 			return nil, err
 		case g.usable() && g.AccessToken != r.given:
 			return r.handOut(g), nil
 		case g.User != "" && !wait.isOver(revision):
-			wait.pause()
+			wait.pause(r.stopped)
 			continue
 		}
 		token, err := r.renew(g, revision)
@@ -90,29 +97,31 @@ func (r *rotation) Token() (*oauth2.Token, error) {
 	}
 }
 
-// renew takes the grant for use and exchanges its first refresh token.
+// renew takes the grant for use and exchanges its first refresh token. Once
+// begun it is carried through.
 func (r *rotation) renew(g Grant, revision string) (*oauth2.Token, error) {
 	if len(g.RefreshTokens) == 0 {
 		return nil, noGrant()
 	}
 	used := g.RefreshTokens[0]
 	g.User = uuid.NewString()
-	if err := r.save(g, revision); err != nil {
+	ctx := context.Background()
+	if err := r.save(ctx, g, revision); err != nil {
 		return nil, err
 	}
-	ctx := withLoginClient(context.Background(), r.http)
+	ctx = withLoginClient(ctx, r.http)
 	token, err := r.config.TokenSource(ctx, &oauth2.Token{RefreshToken: string(used)}).Token()
 	if err == nil {
 		return r.keep(renewal{login: g.Login, used: used, token: token})
 	}
-	r.giveBack(g, errors.Is(loginError(err), errGrantUsed))
+	r.giveBack(ctx, g, errors.Is(loginError(err), errGrantUsed))
 	return nil, loginError(err)
 }
 
 // giveBack ends a use that brought nothing, without the token where it is good
 // no more. Should it fail, the use is over by itself after a while.
-func (r *rotation) giveBack(mine Grant, refused bool) {
-	g, revision, err := r.load()
+func (r *rotation) giveBack(ctx context.Context, mine Grant, refused bool) {
+	g, revision, err := r.load(ctx)
 	if err != nil || g.User != mine.User {
 		return
 	}
@@ -122,28 +131,23 @@ func (r *rotation) giveBack(mine Grant, refused bool) {
 		r.log.Warn("a refresh token is not accepted any more, going on with the other: log in again (worker login) to have two",
 			slog.Int("left", len(g.RefreshTokens)))
 	}
-	if err := r.save(g, revision); err != nil {
+	if err := r.save(ctx, g, revision); err != nil {
 		r.log.Warn("the stored login stays in use for a while", slog.Any("error", err))
 	}
 }
 
 // keep saves what an exchange has brought. Where the store does not take it, the
 // access token is handed out nonetheless, for so short a time that the session
-// soon comes back to try again.
+// soon comes back to try again. Where somebody has logged in anew meanwhile the
+// error is ErrGrantChanged.
 func (r *rotation) keep(n renewal) (*oauth2.Token, error) {
-	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(lookAgain), backoff.WithMaxElapsedTime(saveFor))
-	var g Grant
-	err := backoff.Retry(func() (err error) {
-		if g, err = r.keepOnce(n); errors.Is(err, ErrGrantChanged) {
-			return backoff.Permanent(err)
-		}
-		return err
-	}, pauses)
-	if err == nil || errors.Is(err, ErrGrantChanged) {
-		r.unsaved = nil
-		return r.handOut(g), err
+	g, err := r.persist(context.Background(), n)
+	switch {
+	case err == nil:
+		return r.handOut(g), nil
+	case r.unsaved == nil:
+		return nil, err
 	}
-	r.unsaved = &n
 	r.log.Error("a new refresh token could not be saved: until it is, do not stop this worker", slog.Any("error", err))
 	r.given = Secret(n.token.AccessToken)
 	if !usableToken(n.token) {
@@ -156,13 +160,30 @@ func (r *rotation) keep(n renewal) (*oauth2.Token, error) {
 	return &short, nil
 }
 
+// persist tries to save a renewal, for a while, and remembers one that is still
+// to be saved.
+func (r *rotation) persist(ctx context.Context, n renewal) (g Grant, err error) {
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(lookAgain), backoff.WithMaxElapsedTime(saveFor))
+	_ = backoff.Retry(func() error { // of err there is more to say than of the end of ctx
+		if g, err = r.keepOnce(ctx, n); errors.Is(err, ErrGrantChanged) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(pauses, ctx))
+	r.unsaved = nil
+	if err != nil && !errors.Is(err, ErrGrantChanged) {
+		r.unsaved = &n
+	}
+	return g, err
+}
+
 // keepOnce puts the new refresh token into the grant as it stands now: in place
 // of the one that was used, and behind what others may have put there meanwhile.
 // Where somebody has logged in anew it belongs to nothing any more, and the error
 // is ErrGrantChanged.
-func (r *rotation) keepOnce(n renewal) (Grant, error) {
+func (r *rotation) keepOnce(ctx context.Context, n renewal) (Grant, error) {
 	for {
-		g, revision, err := r.load()
+		g, revision, err := r.load(ctx)
 		if err != nil {
 			return g, err
 		}
@@ -174,7 +195,7 @@ func (r *rotation) keepOnce(n renewal) (Grant, error) {
 		g.AccessToken, g.Expires = Secret(n.token.AccessToken), n.token.Expiry
 		scopes, _ := n.token.Extra("scope").(string)
 		g.Scopes, g.RenewedAt = strings.Fields(scopes), time.Now()
-		if err = r.save(g, revision); !errors.Is(err, ErrGrantChanged) {
+		if err = r.save(ctx, g, revision); !errors.Is(err, ErrGrantChanged) {
 			return g, err
 		}
 	}
@@ -183,15 +204,26 @@ func (r *rotation) keepOnce(n renewal) (Grant, error) {
 // extraUnsaved marks a token whose refresh token is not stored yet.
 const extraUnsaved = "waybill_unsaved"
 
-// close tries once more to save what could not be. It is called by one at a
+// stop ends the wait for a use by another, after which an exchange would begin.
+func (r *rotation) stop() { r.stopOnce.Do(func() { close(r.stopped) }) }
+
+func (r *rotation) isStopped() bool {
+	select {
+	case <-r.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish tries once more to save what could not be. It is called by one at a
 // time, as Token is.
-func (r *rotation) close() error {
+func (r *rotation) finish(ctx context.Context) error {
 	if r.unsaved == nil {
 		return nil
 	}
-	_, err := r.keep(*r.unsaved)
-	if r.unsaved != nil {
-		return errors.Join(errors.New("a refresh token is lost, since it could not be saved: log in again with worker login"), err)
+	if _, err := r.persist(ctx, *r.unsaved); r.unsaved != nil {
+		return fmt.Errorf("a refresh token is lost, since it could not be saved: log in again with worker login: %w", err)
 	}
 	return nil
 }
@@ -203,8 +235,8 @@ func (r *rotation) handOut(g Grant) *oauth2.Token {
 }
 
 // load reads the grant and refuses one that is another application's.
-func (r *rotation) load() (Grant, string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+func (r *rotation) load(ctx context.Context) (Grant, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	g, revision, err := r.store.Load(ctx)
 	switch {
@@ -221,8 +253,8 @@ func (r *rotation) load() (Grant, string, error) {
 	return g, revision, nil
 }
 
-func (r *rotation) save(g Grant, revision string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+func (r *rotation) save(ctx context.Context, g Grant, revision string) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := r.store.Save(ctx, g, revision); err != nil {
 		return storeError(err)
@@ -266,8 +298,12 @@ func (p *patience) isOver(revision string) bool {
 	return time.Since(p.since) >= p.life
 }
 
-func (p *patience) pause() {
+// pause ends early when stopped is closed.
+func (p *patience) pause(stopped <-chan struct{}) {
 	timer := time.NewTimer(lookAgain)
 	defer timer.Stop()
-	<-timer.C
+	select {
+	case <-timer.C:
+	case <-stopped:
+	}
 }

@@ -336,6 +336,99 @@ func TestCloseKeepsRefreshTokens(t *testing.T) {
 	}
 }
 
+// Whoever waits for another's use when its end comes begins nothing of its own
+// any more, not later either.
+func TestCloseWhileAnotherRenews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := strict(t)
+		store := loggedIn(t, server, 2)
+		inUse := store.present()
+		inUse.User = "another, dead"
+		store.put(inUse)
+		client := worker(t, server, store)
+		server.RevokeTokens()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := ask(t, client); err == nil || !strings.Contains(err.Error(), "the client is closed") {
+				t.Errorf("the call got %v", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		begin := time.Now()
+		if err := client.Close(t.Context()); err != nil || time.Since(begin) > 0 {
+			t.Errorf("%v after %s; there is nothing to wait for", err, time.Since(begin))
+		}
+		wg.Wait()
+		time.Sleep(5 * time.Minute)
+		if counts := server.TokenCounts(); counts.Refreshes != 0 || counts.Refused != (simulator.RefusedRefreshes{}) {
+			t.Errorf("after its end it has renewed: %+v", counts)
+		}
+	})
+}
+
+// hangingStore takes no answer back to whoever saves, once it hangs.
+type hangingStore struct {
+	*memoryStore
+
+	hangs atomic.Bool
+}
+
+func (s *hangingStore) Save(ctx context.Context, g orchestrator.Grant, revision string) error {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return errors.New("the store hangs")
+	}
+	return s.memoryStore.Save(ctx, g, revision)
+}
+
+// The end of a client with an unsaved token takes no longer than it may, and
+// its error says what is lost and why. Even with no time left it is tried.
+func TestCloseWithoutAStore(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		limit time.Duration
+		hangs bool
+	}{
+		"a store that hangs": {time.Second, true},
+		"no time":            {0, true},
+		"no time is needed":  {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := strict(t)
+				store := &hangingStore{memoryStore: loggedIn(t, server, 2)}
+				line := &crashAfterReceipt{RoundTripper: server.RoundTripper(), store: store.memoryStore}
+				line.armed.Store(true)
+				client := worker(t, server, store, func(c *orchestrator.Config) { c.Transport = line })
+				server.RevokeTokens()
+				if err := ask(t, client); err != nil {
+					t.Fatal(err)
+				}
+				store.fail(nil)
+				store.hangs.Store(tt.hangs)
+				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
+				defer cancel()
+				begin := time.Now()
+				err := client.Close(ctx)
+				if time.Since(begin) > tt.limit {
+					t.Errorf("took %s of %s", time.Since(begin), tt.limit)
+				}
+				if !tt.hangs {
+					if err != nil || store.present().User != "" {
+						t.Errorf("got %v, want it saved", err)
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), "a refresh token is lost, since it could not be saved: log in again with worker login: ") || !strings.Contains(err.Error(), "the store hangs") {
+					t.Errorf("got %v, want what is lost and why", err)
+				}
+			})
+		})
+	}
+}
+
 // What could not be saved is saved without a call's help.
 func TestUnsavedIsSavedWithoutCalls(t *testing.T) {
 	t.Parallel()
@@ -436,6 +529,9 @@ func TestLoginDuringRenewal(t *testing.T) {
 		wg.Wait()
 		if got := store.present(); got.Login != anew.Login || len(got.RefreshTokens) != 2 {
 			t.Errorf("the store has %d refresh tokens of login %s, want the two of %s", len(got.RefreshTokens), got.Login, anew.Login)
+		}
+		if got := store.present(); got.AccessToken != anew.AccessToken || server.TokenCounts().Refreshes != 1 {
+			t.Errorf("%d renewals; want one, of the login before, and the new one's access token used", server.TokenCounts().Refreshes)
 		}
 	})
 }

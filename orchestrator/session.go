@@ -140,7 +140,9 @@ func (s *session) wait(ctx context.Context, done <-chan singleflight.Result) (st
 	}
 }
 
-var errClosed = errors.New("the client is closed")
+func closedError() *Error {
+	return &Error{Op: opLogin, Kind: Transient, Class: Identity, Err: errors.New("the client is closed")}
+}
 
 // standing is the refusal that holds without asking again, with what is left of
 // its time.
@@ -148,7 +150,7 @@ func (s *session) standing() *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return &Error{Op: opLogin, Kind: Transient, Class: Identity, Err: errClosed}
+		return closedError()
 	}
 	left := time.Until(s.retryAt)
 	if s.refusal == nil || left <= 0 {
@@ -197,9 +199,13 @@ func (s *session) logIn() (string, error) {
 	return s.token, nil
 }
 
-// closer is a source that has something to finish: a token in hand, not saved.
+// closer is a source that shares what it has with others.
 type closer interface {
-	close() error
+	// stop lets nothing begin any more of which a part would be lost. It may be
+	// called at any time, and again.
+	stop()
+	// finish does, in its turn, what is left to be done: a token in hand, not saved.
+	finish(ctx context.Context) error
 }
 
 // close lets no login begin any more, and waits for one that is under way where
@@ -212,11 +218,16 @@ func (s *session) close(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	source.stop()
 	select {
 	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-		return source.close()
-	case <-ctx.Done():
-		return fmt.Errorf("a renewal of the login is under way, and its refresh token may be lost: %w", contextError(ctx))
+	default: // a login is under way, or just ending
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("a renewal of the login is under way, and its refresh token may be lost: %w", contextError(ctx))
+		}
 	}
+	defer func() { <-s.turn }()
+	return source.finish(ctx)
 }
