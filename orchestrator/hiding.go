@@ -12,36 +12,43 @@ import (
 // hiding gives the error for an answer without secrets in it, which a server may
 // repeat: they are taken out of the answer, so that none is cut in two where a
 // text is cut short, and out of what was read from it, where escapes are gone.
+// What the answer means is read from it as it came, since a short secret may be
+// a part of anything, of an error's code too.
 func (a answer) hiding(secrets []string, check func(answer) *Error) *Error {
 	e := check(a)
 	if e == nil {
 		return nil
 	}
-	var pairs []string
-	for _, secret := range secrets {
-		for _, spelling := range spellings(secret) {
-			pairs = append(pairs, spelling, hidden)
-		}
-	}
-	if len(pairs) == 0 {
-		return e
-	}
-	hide := strings.NewReplacer(pairs...)
+	hide := hider(secrets)
 	a.body, a.header = []byte(hide.Replace(string(a.body))), a.header.Clone()
 	for _, values := range a.header {
 		for i := range values {
 			values[i] = hide.Replace(values[i])
 		}
 	}
-	if again := check(a); again != nil { // else what was wrong was the secret
-		e = again
+	if told := check(a); told != nil { // else what was wrong was the secret
+		e.Message, e.TraceID = told.Message, told.TraceID
 	}
 	e.Message, e.TraceID = hide.Replace(e.Message), hide.Replace(e.TraceID)
 	return e
 }
 
-// spellings are how a text may be written in a form, a path, JSON and a header,
-// longest first, so that none leaves a part of another.
+// hider takes secrets out of a text, the longest first, so that none leaves a
+// part of another.
+func hider(secrets []string) *strings.Replacer {
+	var all []string
+	for _, secret := range secrets {
+		all = append(all, spellings(secret)...)
+	}
+	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(all))
+	for _, spelling := range all {
+		pairs = append(pairs, spelling, hidden)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// spellings are how a text may be written in a form, a path, JSON and a header.
 func spellings(secret string) []string {
 	if secret == "" {
 		return nil
@@ -50,9 +57,7 @@ func spellings(secret string) []string {
 		secret, clean(secret), url.QueryEscape(secret), url.PathEscape(secret), asJSON(secret, true), asJSON(secret, false),
 		base64.StdEncoding.EncodeToString([]byte(secret)),
 	}
-	all = slices.DeleteFunc(all, func(s string) bool { return s == "" }) // of blanks nothing is left when cleaned
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	return all
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" }) // of blanks nothing is left when cleaned
 }
 
 // asJSON is a text as it stands between the quotes of JSON.
