@@ -259,8 +259,18 @@ func TestOldTokenServesWhileRenewalFails(t *testing.T) {
 // may have been used for it.
 func TestTokenLifeInEveryForm(t *testing.T) {
 	t.Parallel()
+	for name, login := range map[string]Login{"application": testCredentials, "user key": UserKey{TokenURL: "https://identity.example.net" + tokenPath, ClientID: "id", Key: "key"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testTokenLife(t, login)
+		})
+	}
+}
+
+func testTokenLife(t *testing.T, login Login) {
+	t.Helper()
 	for life, renewed := range map[string]bool{
-		`3600`: true, `"3600"`: true, `3600.0`: true, `3.6e3`: true, `"abc"`: false, `null`: false, `-5`: false, `1e300`: false, `{}`: false,
+		`3600`: true, `"3600"`: true, `3600.0`: true, `3.6e3`: true, `"abc"`: false, `null`: false, `-5`: false, `1e300`: false, `"NaN"`: false, `{}`: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var logins atomic.Int32
@@ -271,7 +281,7 @@ func TestTokenLifeInEveryForm(t *testing.T) {
 					return
 				}
 				reply(w, 200, `{"Id":5}`)
-			}, func(c *Config) { c.Login = testCredentials })
+			}, func(c *Config) { c.Login = login })
 			for range 3 {
 				if _, err := client.Job(t.Context(), testFolder, 5); err != nil {
 					t.Errorf("%s: %v", life, err)
@@ -393,8 +403,8 @@ func TestLoginFailures(t *testing.T) {
 			400, jsonType, `{"errorMessage":"OAuth authorization failed. 'IdentityServerApi' scope not found."}`, Denied,
 			[]string{"scope not found"},
 		},
-		"token with a line break": {200, jsonType, `{"access_token":"a\nb"}`, Denied, []string{"lacks an access_token that a header can carry"}},
-		"token without end":       {200, jsonType, `{"access_token":"` + strings.Repeat("a", 1<<20) + `"}`, Denied, []string{"lacks an access_token that a header can carry"}},
+		"token with a line break": {200, jsonType, `{"access_token":"a\nb"}`, Denied, []string{"lacks a token in access_token that a header can carry"}},
+		"token without end":       {200, jsonType, `{"access_token":"` + strings.Repeat("a", 1<<20) + `"}`, Denied, []string{"lacks a token in access_token that a header can carry"}},
 		"html for a token": {
 			200, "text/html", htmlLogin, Denied,
 			[]string{"200 OK with text/html instead of JSON", "Sign in", "check the token URL"},

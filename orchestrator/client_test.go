@@ -36,7 +36,8 @@ func TestConfigFaultsNameFieldValueAndMend(t *testing.T) {
 		"odata":               {func(c *Config) { c.BaseURL = "https://host/odata/" }, []string{"ends in /odata: leave that off"}},
 		"cloud, too short":    {func(c *Config) { c.BaseURL = "https://cloud.uipath.com/org/tenant" }, []string{"org/tenant/orchestrator_"}},
 		"retired":             {func(c *Config) { c.BaseURL = "https://platform.uipath.com/a/b" }, []string{"retired"}},
-		"tenant":              {func(c *Config) { c.Tenant = "a\r\nX: y" }, []string{`line break in Tenant "a\r\nX: y"`}},
+		"tenant":              {func(c *Config) { c.Tenant = "a\r\nX: y" }, []string{`line break or control character in Tenant "a\r\nX: y"`}},
+		"tenant with a bell":  {func(c *Config) { c.Tenant = "a\a" }, []string{`line break or control character in Tenant "a\a"`}},
 		"timeout":             {func(c *Config) { c.Timeout = -time.Second }, []string{"negative Timeout -1s: give"}},
 		"roots and transport": {func(c *Config) { c.RootCAs, c.Transport = x509.NewCertPool(), http.DefaultTransport }, []string{"both Transport and RootCAs"}},
 		"credentials": {

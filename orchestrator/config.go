@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -73,8 +74,8 @@ func (c Config) validate() error {
 	if c.Login == nil {
 		faults = append(faults, errors.New("no Login: give ClientCredentials or another of the ways in"))
 	}
-	if strings.ContainsAny(c.Tenant, "\r\n") {
-		faults = append(faults, fmt.Errorf("line break in Tenant %q: give the tenant's name alone", c.Tenant))
+	if strings.ContainsFunc(c.Tenant, unicode.IsControl) { // which no header can carry
+		faults = append(faults, fmt.Errorf("line break or control character in Tenant %q: give the tenant's name alone", c.Tenant))
 	}
 	if c.Timeout < 0 {
 		faults = append(faults, fmt.Errorf("negative Timeout %s: give a positive time, or 0 for %s", c.Timeout, defaultTimeout))

@@ -40,12 +40,7 @@ type authenticateAnswer struct {
 	Success *bool  `json:"success"`
 }
 
-func (a *authenticateAnswer) missing() string {
-	if a.Result == "" {
-		return "result"
-	}
-	return ""
-}
+func (a *authenticateAnswer) missing() string { return missingToken("result", a.Result) }
 
 func (l Password) tokenSource(cfg Config, base *url.URL) (oauth2.TokenSource, error) {
 	faults := []error{required(
@@ -93,7 +88,7 @@ func (a answer) authenticated() (string, *Error) {
 		switch err := a.decode(&envelope); {
 		case err == nil && (envelope.Success == nil || *envelope.Success):
 			return envelope.Result, nil
-		case envelope.Success == nil:
+		case envelope.Success == nil || *envelope.Success:
 			return "", a.notALogin(err, "something other than Orchestrator answers: check the tenant's URL, and proxies on the way; Automation Cloud has no login by password")
 		}
 	}

@@ -2,6 +2,11 @@ package orchestrator_test
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,4 +46,28 @@ func TestWrongPasswordDoesNotLockTheUser(t *testing.T) {
 			t.Errorf("%d attempts after it, want 2", got)
 		}
 	})
+}
+
+// A token that no header can carry is refused at the login, not found out by a
+// call of which nobody then knows whether it was sent.
+func TestPasswordTokenForNoHeader(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	orchestratorHere := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"result":"a\nb","success":true}`)
+	})
+	server := httptest.NewServer(orchestratorHere)
+	t.Cleanup(server.Close)
+	client, err := orchestrator.New(orchestrator.Config{BaseURL: server.URL, Tenant: "Default", Login: orchestrator.Password{Username: "ann", Password: "pass word"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	_, err = client.StartJobs(t.Context(), orchestrator.Folder{ID: 1}, orchestrator.StartInfo{ReleaseKey: "r"})
+	e, ok := errors.AsType[*orchestrator.Error](err)
+	if !ok || e.Kind != orchestrator.Denied || !strings.Contains(e.Error(), "lacks a token in result that a header can carry") || calls.Load() != 1 {
+		t.Errorf("got %v after %d calls", err, calls.Load())
+	}
 }

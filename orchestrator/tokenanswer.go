@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const opLogin = "log in"
@@ -70,15 +71,31 @@ func (a answer) withPlainExpiry() answer {
 	if json.Unmarshal(a.body, &members) != nil || members["expires_in"] == nil {
 		return a
 	}
-	seconds, err := strconv.ParseFloat(strings.Trim(string(members["expires_in"]), `"`), 64)
 	delete(members, "expires_in")
-	if err == nil && seconds >= 1 {
-		members["expires_in"] = json.RawMessage(strconv.FormatInt(int64(min(seconds, maxTokenLife.Seconds())), 10))
+	if life := a.tokenLife(); life > 0 {
+		members["expires_in"] = json.RawMessage(strconv.FormatInt(int64(life/time.Second), 10))
 	}
 	if body, err := json.Marshal(members); err == nil {
 		a.body = body
 	}
 	return a
+}
+
+// maxTokenLife keeps a wrong number from becoming a time in the past.
+const maxTokenLife = 365 * 24 * time.Hour
+
+// tokenLife is expires_in in whole seconds, however it is written; 0 where there
+// is none that makes sense.
+func (a answer) tokenLife() time.Duration {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(a.body, &members) != nil {
+		return 0
+	}
+	seconds, err := strconv.ParseFloat(strings.Trim(string(members["expires_in"]), `"`), 64)
+	if err != nil || !(seconds >= 1) { // nor is NaN
+		return 0
+	}
+	return time.Duration(min(seconds, maxTokenLife.Seconds())) * time.Second
 }
 
 // formOf is what a request for a token says, as far as it can be read again.
@@ -135,12 +152,15 @@ type tokenAnswer struct {
 // longestToken is what servers take in a header, about.
 const longestToken = 32 << 10
 
-func (t *tokenAnswer) missing() string {
+func (t *tokenAnswer) missing() string { return missingToken("access_token", t.AccessToken) }
+
+// missingToken is what a member lacks that must be a token for a header.
+func missingToken(member, token string) string {
 	switch {
-	case t.AccessToken == "":
-		return "access_token"
-	case len(t.AccessToken) > longestToken || strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "an access_token that a header can carry"
+	case token == "":
+		return member
+	case len(token) > longestToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "a token in " + member + " that a header can carry"
 	}
 	return ""
 }

@@ -1,8 +1,6 @@
 package orchestrator
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -61,25 +59,16 @@ func (UserKey) refused() string {
 
 // userKeyToken reads an answer that checkToken has found to be a token.
 func (a answer) userKeyToken(asked time.Time) (*oauth2.Token, error) {
-	var wire struct {
-		AccessToken string  `json:"access_token"`
-		ExpiresIn   float64 `json:"expires_in"` // seconds; 86,400 as a rule
-	}
-	if err := json.Unmarshal(a.body, &wire); err != nil {
-		return nil, &Error{
-			Op: opLogin, Kind: Denied, Class: Identity, StatusCode: a.status,
-			Message: fmt.Sprintf("%s with JSON that cannot be read: %v", statusText(a.status), err),
-		}
+	var wire tokenAnswer
+	if err := a.decode(&wire); err != nil {
+		return nil, err
 	}
 	token := &oauth2.Token{AccessToken: wire.AccessToken}
-	if wire.ExpiresIn > 0 {
-		token.Expiry = asked.Add(time.Duration(min(wire.ExpiresIn, maxTokenLife.Seconds()) * float64(time.Second)))
+	if life := a.tokenLife(); life > 0 { // 24 hours as a rule
+		token.Expiry = asked.Add(life)
 	}
 	return token, nil
 }
-
-// maxTokenLife keeps a wrong number from becoming a time in the past.
-const maxTokenLife = 365 * 24 * time.Hour
 
 // plainClient is for logins whose answers are not those of a token endpoint.
 func plainClient(cfg Config) *http.Client {
