@@ -120,13 +120,16 @@ func (w *walk) watch(transport *http.Transport, certificates []tls.Certificate, 
 
 func (w *walk) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		DNSStart: func(httptrace.DNSStartInfo) {
+			w.note(func(r *Route) { r.Failed = StepName }) // till it ends, which may be never
+		},
 		DNSDone: func(info httptrace.DNSDoneInfo) {
 			w.note(func(r *Route) {
 				for _, address := range info.Addrs {
 					r.Addresses = append(r.Addresses, address.String())
 				}
-				if info.Err != nil {
-					r.Failed = StepName
+				if info.Err == nil {
+					r.Failed = StepConnect
 				}
 			})
 		},
@@ -169,7 +172,7 @@ func (w *walk) failed(ctx context.Context, err error) Route {
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
-		if r.Connected == "" {
+		if r.Connected == "" && r.Failed != StepName {
 			r.Failed = StepConnect
 		}
 	}

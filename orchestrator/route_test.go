@@ -1,11 +1,15 @@
 package orchestrator
 
 import (
+	"context"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"testing"
@@ -103,5 +107,26 @@ func TestFindRoute(t *testing.T) {
 	}
 	if _, err := FindRoute(t.Context(), Config{BaseURL: "cloud"}); err == nil {
 		t.Error("a URL that is none was taken")
+	}
+}
+
+// A resolver that does not answer is no connection that fails: what must be
+// mended is the name.
+func TestFindRouteWithoutNames(t *testing.T) {
+	t.Parallel()
+	for name, resolved := range map[string]bool{"none": false, "one": true} {
+		w := &walk{route: Route{Failed: StepAnswer}}
+		trace := w.trace()
+		trace.DNSStart(httptrace.DNSStartInfo{})
+		want := StepName
+		if resolved {
+			trace.DNSDone(httptrace.DNSDoneInfo{Addrs: []net.IPAddr{{IP: net.IPv4(192, 0, 2, 1)}}})
+			want = StepConnect
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("no answer within 1s"))
+		if r := w.failed(ctx, ctx.Err()); r.Failed != want || r.Err.Error() != "no answer within 1s" {
+			t.Errorf("%s: failed at %d, %v; want %d", name, r.Failed, r.Err, want)
+		}
 	}
 }
