@@ -138,7 +138,7 @@ func (c *Client) attempt(ctx context.Context, cl call, folderID int64) *Error {
 		return err.during(cl.op)
 	}
 	err = c.exchange(ctx, cl, folderID, token)
-	if err == nil || err.StatusCode != http.StatusUnauthorized {
+	if err == nil || err.StatusCode != http.StatusUnauthorized || cl.base != nil { // another host knows nothing of our token
 		return err
 	}
 	renewed, loginErr := c.session.renewed(ctx, token)
@@ -215,7 +215,7 @@ func (c *Client) exchange(ctx context.Context, cl call, folderID int64, token st
 	}
 	c.log.LogAttrs(ctx, slog.LevelDebug, "orchestrator answered",
 		slog.String("op", cl.op), slog.Int("status", a.status), slog.Int("bytes", len(a.body)))
-	if a.isJSON() { // else a proxy's, with a clock of its own
+	if a.isJSON() && cl.base == nil { // else a proxy's, or another host's, with a clock of its own
 		c.noteClock(a.header)
 	}
 	return a.hiding([]string{token}, func(a answer) *Error { return a.check(cl) })

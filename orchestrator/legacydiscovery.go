@@ -33,7 +33,8 @@ type ServiceInstance struct {
 // address is where that service is, such as https://host/cloudrpa: a host of its
 // own, to which the client's token is sent. UiPath's own has been retired with the
 // API keys it was for, and is refused, as is an address that is none; such an
-// error is of kind Rejected. It follows the page "Consuming cloud API" of the
+// error is of kind Rejected. Where that service does not take the token (401) the
+// login may be good for Orchestrator all the same. It follows the page "Consuming cloud API" of the
 // older API guide.
 func (c *Client) Accounts(ctx context.Context, address string) ([]Account, error) {
 	var body accountsBody

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,4 +71,29 @@ func TestLegacyDiscoveryNonsense(t *testing.T) {
 	}
 	_, err := newTestClient(t, answers(403, `{}`)).Accounts(t.Context(), "https://legacy.example.net")
 	wantKind(t, err, Denied)
+}
+
+// Another host's refusal says nothing about the token, and its clock nothing
+// about Orchestrator's.
+func TestLegacyDiscoveryKeepsTheToken(t *testing.T) {
+	t.Parallel()
+	var logins, calls int
+	client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tokenPath {
+			logins++
+			reply(w, 200, `{"access_token":"t","expires_in":3600}`)
+			return
+		}
+		calls++
+		w.Header().Set("Date", "Mon, 02 Jan 2006 15:04:05 GMT")
+		reply(w, 401, `{"message":"You are not authenticated!"}`)
+	}, func(c *Config) { c.Login = testCredentials })
+	_, err := client.Accounts(t.Context(), "https://legacy.example.net")
+	e := asError(t, err, Denied)
+	if logins != 1 || calls != 1 || !client.Time().IsZero() {
+		t.Errorf("%d logins, %d calls, and Orchestrator's clock shows %s; want 1, 1 and nothing", logins, calls, client.Time())
+	}
+	if strings.Contains(e.Error(), "token URL") {
+		t.Errorf("%q blames the login", e)
+	}
 }

@@ -22,7 +22,7 @@ var rights = map[string]struct{ scope, permissions string }{
 	"start jobs":                   {"OR.Jobs", "Jobs.Create"},
 	"get job":                      {"OR.Jobs", "Jobs.View"},
 	"list jobs":                    {"OR.Jobs", "Jobs.View"},
-	"list robots":                  {"OR.Robots.Read", "Units.View or Jobs.Create"},
+	"list robots":                  {"OR.Robots.Read", "SubFolders.View, Units.View, Jobs.Create or Users.View"},
 	"list machines":                {"OR.Robots.Read", "Machines.View or Jobs.Create"},
 }
 

@@ -452,3 +452,22 @@ Notes:
 		t.Errorf("(-want +got):\n%s\n%s", diff, got)
 	}
 }
+
+// What the discovery service thinks of the login keeps nobody from the folders.
+func TestDiscoverLegacyUnauthorized(t *testing.T) {
+	t.Parallel()
+	transport := changed{furnished(t).RoundTripper(), func(r *http.Request) *http.Response {
+		if r.URL.Host != "legacy.example.net" {
+			return nil
+		}
+		return jsonAnswer(http.StatusUnauthorized, `{"message":"You are not authenticated!"}`)
+	}}
+	s := allRights()
+	s.Tenants[0].DiscoveryURL = "https://legacy.example.net"
+	got := printed(t, discoverCommand{output: cli.FormatTable, folder: "Finance"}, s, transport)
+	for _, want := range []string{"\nFinance              Standard", "\nNotes:\n  accounts cannot be listed: the discovery service refuses this login\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}

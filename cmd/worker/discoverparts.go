@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 
 	"waybill/orchestrator"
@@ -117,11 +118,18 @@ func (s survey) accounts(ctx context.Context, found *tenantFound) ([]accountFoun
 	return list, nil
 }
 
-// unlessNote notes what the discovery service says about this login alone; an
-// address that cannot be right, and a service that is down, stay errors.
+// unlessNote notes what the discovery service says about this login alone, a 401
+// too, since it is another host than Orchestrator; an address that cannot be
+// right, and a service that is down, stay errors.
 func (s survey) unlessNote(found *tenantFound, err error) error {
-	note, ok := part{name: "accounts", rights: "the discovery service refuses this login"}.note(err)
-	if e, isAPI := errors.AsType[*orchestrator.Error](err); !ok || isAPI && e.StatusCode == 0 {
+	const refused = "the discovery service refuses this login"
+	e, isAPI := errors.AsType[*orchestrator.Error](err)
+	if isAPI && e.StatusCode == http.StatusUnauthorized && e.Class != orchestrator.Identity {
+		found.Notes = append(found.Notes, "accounts cannot be listed: "+refused)
+		return nil
+	}
+	note, ok := part{name: "accounts", rights: refused}.note(err)
+	if !ok || isAPI && e.StatusCode == 0 {
 		return err
 	}
 	found.Notes = append(found.Notes, note)
