@@ -34,8 +34,8 @@ type ServiceInstance struct {
 // own, to which the client's token is sent. UiPath's own has been retired with the
 // API keys it was for, and is refused, as is an address that is none; such an
 // error is of kind Rejected. Where that service does not take the token (401) the
-// login may be good for Orchestrator all the same. It follows the page "Consuming cloud API" of the
-// older API guide.
+// login may be good for Orchestrator all the same. It follows the page "Consuming
+// cloud API" of the older API guide.
 func (c *Client) Accounts(ctx context.Context, address string) ([]Account, error) {
 	var body accountsBody
 	if err := c.discover(ctx, "list accounts", address, "/api/getAccountsForUser", &body); err != nil {
