@@ -147,6 +147,24 @@ tenants:
 			}}},
 		},
 		{
+			name:        "the environment's secret is that of the application which the file's user logs in through",
+			files:       map[string]string{"waybill.yaml": "tenants:\n  - {name: prod, url: " + cloudURL + ", login: user, clientId: id}\n"},
+			environment: []string{"UIPATH_CLIENT_SECRET=s"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, Login: loginUser, ClientID: "id", secrets: secrets{loginApplication: "s"}}}},
+		},
+		{
+			name:        "the environment names another login than the file's user",
+			files:       map[string]string{"waybill.yaml": "tenants:\n  - {name: prod, url: " + cloudURL + ", login: user, clientId: id}\n"},
+			environment: []string{"UIPATH_LOGIN=application", "UIPATH_CLIENT_SECRET=s"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, Login: loginApplication, ClientID: "id", secrets: secrets{loginApplication: "s"}}}},
+		},
+		{
+			name:        "the environment has another way in than the file's user",
+			files:       map[string]string{"waybill.yaml": "tenants:\n  - {name: prod, url: " + cloudURL + ", login: user, clientId: id}\n"},
+			environment: []string{"UIPATH_PAT=rt_1"},
+			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginToken: "rt_1"}}}},
+		},
+		{
 			name:        "a tenant more than the file has",
 			files:       map[string]string{"secret": "s", "waybill.yaml": "tenants:\n  - {name: test, url: https://test.example.net, patFile: secret}\n"},
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=rt_1"},

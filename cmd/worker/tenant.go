@@ -100,8 +100,10 @@ func (t *tenant) override(env tenant) {
 		t.Folder = env.Folder
 	}
 	t.secrets = env.secrets
-	if kinds := env.secrets.kinds(); len(kinds) > 0 { // another way in than the file's
-		t.Login = env.Login
+	if kinds := env.secrets.kinds(); len(kinds) > 0 {
+		if t.Login != loginUser || !slices.Equal(kinds, []loginKind{loginApplication}) { // another way in than the file's
+			t.Login = env.Login
+		}
 		for kind, file := range t.secretFiles() {
 			if !slices.Contains(kinds, kind) {
 				*file = ""
