@@ -184,7 +184,11 @@ func (l *login) run(ctx context.Context) error {
 		came.show(page{err: err})
 		return err
 	}
-	if err := l.spare(ctx, ask, grant, came); err != nil {
+	err = l.spare(ctx, ask, grant, came)
+	if errors.Is(err, errNotKept) {
+		return cli.Errorf(cli.ExitUnexpected, "tenant %s: %w: run worker login again, unless that was meant", l.tenant.Name, err)
+	}
+	if err != nil {
 		l.log.Warn("there is one refresh token, not two: should a worker be killed in the moment of using it, worker login is due again", "error", err)
 	}
 	_, err = fmt.Fprintf(l.out, "logged in to tenant %s; kept in %s\n", l.tenant.Name, l.store())
@@ -230,7 +234,7 @@ func (l *login) exchange(ctx context.Context, a *orchestrator.Authorization, cam
 	if err := l.check(ctx, grant); err != nil {
 		return grant, err
 	}
-	return grant, l.replace(ctx, func(orchestrator.Grant) orchestrator.Grant { return grant })
+	return grant, l.replace(ctx, func(orchestrator.Grant) (orchestrator.Grant, bool) { return grant, true })
 }
 
 // spare sends the browser on its way once more, for a second refresh token. The
@@ -253,14 +257,26 @@ func (l *login) spare(ctx context.Context, ask orchestrator.AuthorizationRequest
 	}
 	more, err := a.Exchange(ctx, again.address)
 	if err == nil {
-		err = l.replace(ctx, func(present orchestrator.Grant) orchestrator.Grant {
-			if present.Login != grant.Login {
-				return present // somebody has logged in anew
-			}
-			return present.Join(more)
-		})
+		err = l.add(ctx, grant, more)
 	}
 	again.show(page{err: err})
+	return err
+}
+
+// errNotKept is what has become of a login before its second refresh token came.
+var errNotKept = errors.New("the login is no longer kept as it was: it was removed or made unusable meanwhile, or another took its place")
+
+// add joins the second authorization's grant to the first's, where that is still
+// what is kept. Whatever else is there, or is not, is somebody else's doing.
+func (l *login) add(ctx context.Context, grant, more orchestrator.Grant) error {
+	kept := false
+	err := l.replace(ctx, func(present orchestrator.Grant) (orchestrator.Grant, bool) {
+		kept = present.Login == grant.Login
+		return present.Join(more), kept
+	})
+	if err == nil && !kept {
+		return errNotKept
+	}
 	return err
 }
 
@@ -308,18 +324,22 @@ func (l *login) store() orchestrator.TokenStore {
 	return l.cfg.Login.(orchestrator.RefreshToken).Store //nolint:forcetypeassert,errcheck // that is the way in of a user
 }
 
-// replace changes what is kept.
-func (l *login) replace(ctx context.Context, change func(orchestrator.Grant) orchestrator.Grant) error {
+// replace changes what is kept, if change says that there is anything to save. It
+// gets the zero Grant where there is none, or none that can be used.
+func (l *login) replace(ctx context.Context, change func(orchestrator.Grant) (orchestrator.Grant, bool)) error {
 	for {
-		present, revision, err := l.store().Load(ctx)
-		if errors.Is(err, orchestrator.ErrGrantUnusable) {
-			l.log.Warn("what was kept is replaced", "error", err)
-			err = nil
+		present, revision, unusable := l.store().Load(ctx)
+		if unusable != nil && !errors.Is(unusable, orchestrator.ErrNoGrant) && !errors.Is(unusable, orchestrator.ErrGrantUnusable) {
+			return cli.Errorf(cli.ExitUsage, "tenant %s: %w", l.tenant.Name, unusable)
 		}
-		if err != nil && !errors.Is(err, orchestrator.ErrNoGrant) {
-			return cli.Errorf(cli.ExitUsage, "tenant %s: %w", l.tenant.Name, err)
+		next, save := change(present)
+		if !save {
+			return nil
 		}
-		err = l.store().Save(ctx, change(present), revision)
+		if errors.Is(unusable, orchestrator.ErrGrantUnusable) {
+			l.log.Warn("what was kept is replaced", "error", unusable)
+		}
+		err := l.store().Save(ctx, next, revision)
 		if errors.Is(err, orchestrator.ErrGrantChanged) {
 			continue // a worker renews it just now
 		}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"waybill/cmd/internal/cli"
+	"waybill/cmd/internal/tokens"
+	"waybill/orchestrator"
 	"waybill/orchestrator/simulator"
 )
 
@@ -323,4 +325,59 @@ func TestLoginAgain(t *testing.T) { //nolint:paralleltest // environment and fol
 		t.Errorf("got %d refresh tokens of the same login", len(after.RefreshTokens))
 	}
 	_ = typed.Close()
+}
+
+// What is done to the stored login between the two authorizations stays done:
+// the second adds to the first, and to nothing else.
+func TestLoginReplacedMeanwhile(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	text, err := tokens.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := tokens.ParseKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct { //nolint:paralleltest // the same
+		name string
+		do   func(path string) error
+	}{
+		{"sealed with a key that is not here", func(path string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return tokens.File(path, key).Save(t.Context(), orchestrator.Grant{Login: "another", RefreshTokens: []orchestrator.Secret{"theirs"}}, "")
+		}},
+		{"another login", func(path string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return tokens.File(path, tokens.Key{}).Save(t.Context(), orchestrator.Grant{Login: "another", RefreshTokens: []orchestrator.Secret{"theirs"}}, "")
+		}},
+		{"removed", os.Remove},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := startLogin(t, acme(), nil, "--no-browser")
+			ann := r.simulator.Visitor("ann", "pw")
+			r.typeIn(r.visit(ann, r.address()))
+			second := r.visit(ann, r.address())
+			files, err := filepath.Glob(filepath.Join(r.folder, "*.login"))
+			if err != nil || len(files) != 1 {
+				t.Fatalf("got %v, %v", files, err)
+			}
+			if err := test.do(files[0]); err != nil {
+				t.Fatal(err)
+			}
+			want, wantErr := os.ReadFile(files[0])
+			r.typeIn(second)
+			r.ends(cli.ExitUnexpected, "tenant Default: the login is no longer kept as it was", "run worker login again")
+			got, err := os.ReadFile(files[0])
+			if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) {
+				t.Errorf("it is replaced by %q, %v", got, err)
+			}
+			if r.stdout.Len() > 0 {
+				t.Errorf("standard output: %s", r.stdout.String())
+			}
+		})
+	}
 }
