@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,6 +296,32 @@ func TestWaysIn(t *testing.T) {
 			}
 			if diff := gocmp.Diff(test.want, got); err != nil || diff != "" {
 				t.Errorf("error %v, login (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestTenancy(t *testing.T) {
+	t.Parallel()
+	const premises, suite = "https://orchestrator.example.net", "https://suite.example.net/acme/test/orchestrator_"
+	for _, test := range []struct {
+		name   string
+		tenant tenant
+		want   string
+	}{
+		{"cloud", tenant{Name: "prod", URL: cloudURL}, "prod"},
+		{"cloud, an alias in subjects", tenant{Name: "live", URL: cloudURL}, "prod"},
+		{"Automation Suite, an alias in subjects", tenant{Name: "live", URL: suite + "/"}, "test"},
+		{"on-premises", tenant{Name: "Default", URL: premises}, "Default"},
+		{"on-premises, another name", tenant{Name: "live", TenancyName: "Finance", URL: premises}, "Finance"},
+		{"cloud, another name", tenant{Name: "live", TenancyName: "Finance", URL: cloudURL}, "Finance"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.tenant.secrets = secrets{loginToken: "rt_1"}
+			cfg, err := settings{}.clientConfig(test.tenant, surroundings{log: slog.New(slog.DiscardHandler)})
+			if err != nil || cfg.Tenant != test.want {
+				t.Errorf("got %q, %v; want %q", cfg.Tenant, err, test.want)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 type tenant struct {
 	Name        string `yaml:"name"`
 	URL         string `yaml:"url"`         // where the API begins, without /odata
-	TenancyName string `yaml:"tenancyName"` // the tenant's name in Orchestrator, where it is another than in subjects
+	TenancyName string `yaml:"tenancyName"` // the tenant's name in Orchestrator; the URL's, or the one in subjects, if empty
 
 	Login            loginKind `yaml:"login"`    // how to log in; what the secrets given are for, if empty
 	TokenURL         string    `yaml:"tokenUrl"` // derived from url if empty
@@ -192,8 +192,9 @@ func (t *tenant) complete() error {
 	return nil
 }
 
-// tenancy is the tenant's name in Orchestrator.
-func (t tenant) tenancy() string { return cmp.Or(t.TenancyName, t.Name) }
+// tenancy is the tenant's name in Orchestrator: where the URL has it, as in the
+// cloud, the name in subjects may be another.
+func (t tenant) tenancy() string { return cmp.Or(t.TenancyName, cli.TenantOfURL(t.URL), t.Name) }
 
 func (t tenant) folderRef() orchestrator.FolderRef {
 	return orchestrator.FolderRef{Path: t.Folder.Path, Key: t.Folder.Key, ID: t.Folder.ID}
