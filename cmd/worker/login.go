@@ -130,17 +130,15 @@ func (s settings) chosen(names []string) (tenant, error) {
 	if len(names) == 0 && len(s.Tenants) == 1 {
 		return s.Tenants[0], nil
 	}
-	var known []string
+	if len(names) == 0 {
+		return tenant{}, cli.Errorf(cli.ExitUsage, "there are several tenants: name one of %q", s.names())
+	}
 	for _, t := range s.Tenants {
-		if len(names) > 0 && t.Name == names[0] {
+		if t.Name == names[0] {
 			return t, nil
 		}
-		known = append(known, t.Name)
 	}
-	if len(names) == 0 {
-		return tenant{}, cli.Errorf(cli.ExitUsage, "there are several tenants: name one of %q", known)
-	}
-	return tenant{}, cli.Errorf(cli.ExitUsage, "no tenant %q in the settings: name one of %q", names[0], known)
+	return tenant{}, cli.Errorf(cli.ExitUsage, "no tenant %q in the settings: name one of %q", names[0], s.names())
 }
 
 // login is one user's login to one tenant.

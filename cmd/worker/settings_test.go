@@ -166,6 +166,14 @@ tenants:
 			want:        settings{Tenants: []tenant{{Name: "prod", URL: cloudURL, ClientID: "id", secrets: secrets{loginToken: "rt_1"}}}},
 		},
 		{
+			name:        "the environment's credentials are for one of the file's tenants",
+			files:       map[string]string{"waybill.yaml": "tenants:\n  - {name: prod, url: " + cloudURL + "}\n  - {name: test, url: https://test.example.net}\n"},
+			environment: []string{"UIPATH_TENANT=test", "UIPATH_PAT=rt_1"},
+			want: settings{Tenants: []tenant{
+				{Name: "prod", URL: cloudURL}, {Name: "test", URL: "https://test.example.net", secrets: secrets{loginToken: "rt_1"}},
+			}},
+		},
+		{
 			name:        "a tenant more than the file has",
 			files:       map[string]string{"secret": "s", "waybill.yaml": "tenants:\n  - {name: test, url: https://test.example.net, patFile: secret}\n"},
 			environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_PAT=rt_1"},
@@ -200,6 +208,8 @@ func TestLoadSettingsFromNamedFile(t *testing.T) { //nolint:paralleltest // envi
 }
 
 func TestLoadSettingsErrors(t *testing.T) { //nolint:paralleltest // environment and folder are the whole process's
+	const several = "tenants:\n  - {name: prod, url: " + cloudURL + "}\n  - {name: test, url: https://test.example.net}\n"
+	const forNone = `the environment has credentials (UIPATH_…) for none of the tenants in the settings: set UIPATH_TENANT to one of ["prod" "test"]`
 	for _, test := range []struct { //nolint:paralleltest // the same
 		name        string
 		path        string
@@ -223,6 +233,11 @@ func TestLoadSettingsErrors(t *testing.T) { //nolint:paralleltest // environment
 		{name: "token's file missing, by the file", files: map[string]string{"waybill.yaml": "tenants:\n  - patFile: f\n"}, want: "patFile: open f"},
 		{name: "folder id", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_FOLDER_ID=Finance"}, want: `UIPATH_FOLDER_ID "Finance": it must be a number`},
 		{name: "two folders", environment: []string{"UIPATH_URL=" + cloudURL, "UIPATH_FOLDER_ID=7", "UIPATH_FOLDER_PATH=Finance"}, want: "tenant prod: give one of folder path, key and id"},
+		{name: "credentials for one of several tenants", files: map[string]string{"waybill.yaml": several}, environment: []string{"UIPATH_CLIENT_SECRET=s"}, want: forNone},
+		{name: "an application for one of several tenants", files: map[string]string{"waybill.yaml": several}, environment: []string{"UIPATH_CLIENT_ID=id"}, want: forNone},
+		{name: "a user for one of several tenants", files: map[string]string{"waybill.yaml": several}, environment: []string{"UIPATH_USERNAME=ann"}, want: forNone},
+		{name: "a login for one of several tenants", files: map[string]string{"waybill.yaml": several}, environment: []string{"UIPATH_LOGIN=user"}, want: forNone},
+		{name: "credentials for a tenant that is not there", files: map[string]string{"waybill.yaml": several}, environment: []string{"UIPATH_TENANT=Live", "UIPATH_PAT=rt_1"}, want: forNone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inFolder(t, test.files, test.environment...)

@@ -72,8 +72,23 @@ func (s *settings) addTenantFromEnvironment() error {
 		s.Tenants[i].override(env)
 	case env.URL != "":
 		s.Tenants = append(s.Tenants, env)
+	case len(s.Tenants) > 0 && env.hasCredentials():
+		return cli.Errorf(cli.ExitUsage, "the environment has credentials (UIPATH_…) for none of the tenants in the settings: set UIPATH_TENANT to one of %q, or unset them", s.names())
 	}
 	return nil
+}
+
+// hasCredentials tells that something is said of how to log in.
+func (t tenant) hasCredentials() bool {
+	return len(t.secrets) > 0 || t.Login != "" || t.ClientID != "" || t.Username != ""
+}
+
+func (s settings) names() []string {
+	var names []string
+	for _, t := range s.Tenants {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 // override puts what the environment says over what the file does.
