@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -63,7 +64,7 @@ func (r *returns) listen(ctx context.Context, redirectURL string) error {
 		return fmt.Errorf("the redirect URL %s is not one of this machine", redirectURL)
 	}
 	path := cmp.Or(u.EscapedPath(), "/")
-	listeners, err := listenLoopback(ctx, u)
+	listeners, err := listenLoopback(ctx, net.ListenConfig{}, u)
 	if err != nil {
 		return err
 	}
