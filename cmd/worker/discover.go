@@ -52,7 +52,8 @@ files for secrets and never the secrets, and in comments what may be published
 where.
 
 Exit codes: 4 where a tenant cannot be reached, 5 where one refuses the login or
-lets it see no folders; the other tenants are shown all the same.`,
+the list of folders, or lets it see no folder; the other tenants are shown all
+the same.`,
 		Example: `  worker discover
   worker discover Production --folder Finance
   worker discover -o yaml > found.yaml
@@ -108,8 +109,8 @@ func (c *discoverCommand) run(cmd *cobra.Command, args []string) error {
 }
 
 // discover looks through the tenants of the settings, all at once: one that
-// hangs is not to hold up the others. Those that cannot be looked through are
-// failures, each an error with its exit code.
+// hangs is not to hold up the others. Those that cannot be looked through, or
+// have nothing for the login, are failures, each an error with its exit code.
 func (c *discoverCommand) discover(ctx context.Context, s settings, tenants []pipeline.Tenant) (found []tenantFound, failures []error, err error) {
 	topology := pipeline.Topology{Prefix: s.Prefix}
 	if err := topology.Validate(); err != nil {
@@ -135,6 +136,9 @@ func (c *discoverCommand) discover(ctx context.Context, s settings, tenants []pi
 			continue
 		}
 		found = append(found, looks[i])
+		if c.folder == "" && len(looks[i].Folders) == 0 {
+			failures = append(failures, cli.Errorf(cli.ExitCredentials, "tenant %s: the login sees no folder: assign its application or user to the folders concerned", t.Name))
+		}
 	}
 	if err := c.checkFolder(found); err != nil && failures == nil {
 		return nil, nil, err
@@ -159,7 +163,7 @@ func failureOf(name string, err error) error {
 	case e.LoginRefused():
 		return cli.Errorf(cli.ExitCredentials, "tenant %s: %w", name, err)
 	case e.Kind == orchestrator.Denied && e.StatusCode == http.StatusForbidden:
-		return cli.Errorf(cli.ExitCredentials, "tenant %s: %w: no right to read folders: give the login the scope OR.Folders.Read (and name it in scopes or UIPATH_SCOPE, where those are set) or a role that may view folders", name, err)
+		return cli.Errorf(cli.ExitCredentials, "tenant %s: %w; where scopes (UIPATH_SCOPE) are set, that scope must be among them", name, err)
 	case e.Kind == orchestrator.Denied:
 		return cli.Errorf(cli.ExitCredentials, "tenant %s: %w", name, err)
 	case e.Kind == orchestrator.Rejected:

@@ -288,10 +288,14 @@ func TestDiscoverWithoutRights(t *testing.T) {
 	if err != nil || failures != nil {
 		t.Fatal(err, failures)
 	}
+	lacks := func(scope, permissions string) string {
+		return "the login lacks a right: give the application the scope " + scope + ", or where its rights go by roles (OR.Default, users) a role with " + permissions + ", in the tenant and the folder concerned"
+	}
+	const ask = `; and have the login ask for that scope, by UIPATH_SCOPE="OR.Jobs OR.Queues OR.Execution OR.Folders.Read OR.Robots.Read" or scopes`
 	want := []string{
-		"every folder: no right to read processes: scope OR.Execution.Read, permission Processes.View",
-		"every folder: no right to read robots: " + robotScope + ", permission Units.View or Jobs.Create",
-		"every folder: no right to read machines: " + robotScope + ", permission Machines.View or Jobs.Create",
+		"every folder: processes cannot be listed: " + lacks("OR.Execution", "Processes.View"),
+		"every folder: robots cannot be listed: " + lacks("OR.Robots.Read", "SubFolders.View, Units.View, Jobs.Create or Users.View") + ask,
+		"every folder: machines cannot be listed: " + lacks("OR.Robots.Read", "Machines.View or Jobs.Create") + ask,
 	}
 	if diff := cmp.Diff(want, notesOf(found[0])); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -306,7 +310,29 @@ func TestDiscoverWithoutRights(t *testing.T) {
 	if err != nil || len(failures) != 1 {
 		t.Fatal(err, failures)
 	}
-	wantCode(t, failures[0], cli.ExitCredentials, "tenant Default: list folders: 403 Forbidden", "give the login the scope OR.Folders.Read")
+	wantCode(t, failures[0], cli.ExitCredentials, "tenant Default: list folders: 403 Forbidden", "give the application the scope OR.Folders.Read", "where scopes (UIPATH_SCOPE) are set, that scope must be among them")
+	if got := strings.Count(failures[0].Error(), "OR.Folders.Read"); got != 1 {
+		t.Errorf("it says %d times what to give: %v", got, failures[0])
+	}
+}
+
+// A login that sees no folder can do nothing there: it is a failure, and the
+// tenant is shown all the same.
+func TestDiscoverNoFolder(t *testing.T) {
+	t.Parallel()
+	sim := simulator.New(simulator.Config{Seed: 1})
+	t.Cleanup(sim.Close)
+	s := allRights()
+	found, failures, err := (&discoverCommand{}).discover(t.Context(), s, connected(t, s, sim.RoundTripper()))
+	if err != nil || len(failures) != 1 {
+		t.Fatal(err, failures)
+	}
+	wantCode(t, failures[0], cli.ExitCredentials, "tenant Default: the login sees no folder: assign its application or user to the folders concerned")
+	if len(found) != 1 || found[0].Tenant != "Default" || len(found[0].Notes) > 0 {
+		t.Errorf("got %+v", found)
+	}
+	_, _, err = (&discoverCommand{folder: "Nowhere"}).discover(t.Context(), s, connected(t, s, sim.RoundTripper()))
+	wantCode(t, err, cli.ExitUsage, `--folder "Nowhere": there is no such folder`)
 }
 
 func wantCode(t *testing.T, err error, code cli.Code, parts ...string) {

@@ -35,7 +35,7 @@ func TestDiscoverCommand(t *testing.T) { //nolint:paralleltest // environment an
 	}{
 		{name: "nothing set", code: cli.ExitUsage, stderr: []string{"worker: no Orchestrator to call: set UIPATH_URL"}},
 		{name: "nothing set, and a tenant", args: "Default", code: cli.ExitUsage, stderr: []string{"no Orchestrator to call"}},
-		{name: "environment", env: []string{"UIPATH_URL=" + good, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=" + secretText}, stdout: []string{"\nQUEUE ", "  uipath.requests.Default.Shared.items.Invoices  ", "every folder: no right to read robots: " + robotScope}},
+		{name: "environment", env: []string{"UIPATH_URL=" + good, "UIPATH_CLIENT_ID=id", "UIPATH_CLIENT_SECRET=" + secretText}, stdout: []string{"\nQUEUE ", "  uipath.requests.Default.Shared.items.Invoices  ", "every folder: robots cannot be listed: the login lacks a right: give the application the scope OR.Robots.Read"}},
 		{name: "all tenants of a file", args: "--config two.yaml -o json", code: cli.ExitCredentials, stdout: []string{`"tenant": "Default"`}, stderr: []string{"tenant Down: list folders: ", "tenant Poor: list folders: 403 Forbidden", "worker: 2 of 3 tenants could not be looked through"}},
 		{name: "one that is down", args: "Down --config two.yaml", code: cli.ExitUnreachable, stderr: []string{"worker: tenant Down: list folders: "}},
 		{name: "one that is up", args: "Default --config two.yaml -o jsonl", stdout: []string{`{"tenant":"Default"`}},

@@ -54,9 +54,6 @@ func (s survey) look(ctx context.Context) (tenantFound, error) {
 			return nil
 		})
 	}
-	if len(folders) == 0 && s.folder == "" {
-		found.Notes = append(found.Notes, "the login sees no folder: assign its application or user to the folders concerned")
-	}
 	return found, group.Wait() //nolint:wrapcheck // says which folder
 }
 
@@ -89,15 +86,16 @@ func byName(a, b string) int {
 	return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
 }
 
-// robotScope is a scope that no worker needs: by itself the login does not ask
-// for it, whatever the application has.
-var robotScope = `scope OR.Robots.Read (give it to the application, and set UIPATH_SCOPE="` +
-	strings.Join(slices.Concat(orchestrator.DefaultScopes, []string{"OR.Robots.Read"}), " ") + `", or scopes)`
+// askForRobots is how to have a scope that no worker needs: by itself the login
+// does not ask for it, whatever the application has.
+var askForRobots = `; and have the login ask for that scope, by UIPATH_SCOPE="` +
+	strings.Join(slices.Concat(orchestrator.DefaultScopes, []string{"OR.Robots.Read"}), " ") + `" or scopes`
 
 // part is one list of a folder.
 type part struct {
 	name   string
-	rights string // what it takes to read it
+	rights string // what a refusal means that does not say which right it takes
+	ask    string // what to do beside what the refusal says
 	read   func() error
 }
 
@@ -106,10 +104,10 @@ type part struct {
 func (s survey) lookInto(ctx context.Context, folder orchestrator.Folder) (folderFound, error) {
 	f := folderFound{Path: folder.FullyQualifiedName, Key: folder.Key, ID: folder.ID, Type: folder.FolderType}
 	for _, p := range []part{
-		{"processes", "scope OR.Execution.Read, permission Processes.View", func() error { return s.processes(ctx, folder, &f) }},
-		{"queues", "scope OR.Queues.Read, permission Queues.View", func() error { return s.queues(ctx, folder, &f) }},
-		{"robots", robotScope + ", permission Units.View or Jobs.Create", func() error { return s.robots(ctx, folder, &f) }},
-		{"machines", robotScope + ", permission Machines.View or Jobs.Create", func() error { return s.machines(ctx, folder, &f) }},
+		{name: "processes", read: func() error { return s.processes(ctx, folder, &f) }},
+		{name: "queues", read: func() error { return s.queues(ctx, folder, &f) }},
+		{name: "robots", ask: askForRobots, read: func() error { return s.robots(ctx, folder, &f) }},
+		{name: "machines", ask: askForRobots, read: func() error { return s.machines(ctx, folder, &f) }},
 	} {
 		err := p.read()
 		if err == nil {
@@ -135,6 +133,8 @@ func (p part) note(err error) (string, bool) {
 		return "", false
 	case isFolderRefused(err):
 		return "not permitted, or gone: " + e.Message, true
+	case e.Kind == orchestrator.Denied && e.StatusCode == http.StatusForbidden && e.Err != nil:
+		return p.name + " cannot be listed: " + e.Err.Error() + p.ask, true // without what differs from folder to folder
 	case e.Kind == orchestrator.Denied && e.StatusCode == http.StatusForbidden:
 		return "no right to read " + p.name + ": " + p.rights, true
 	case e.Kind == orchestrator.Denied || e.Kind == orchestrator.Rejected:
