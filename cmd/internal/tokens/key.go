@@ -5,15 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+
+	"waybill/orchestrator"
 )
 
-// Key seals what is stored and opens it again. The zero Key does neither. No
-// print of it shows anything, since its fields are not exported.
+// Key seals what is stored and opens it again. The zero Key does neither. What
+// prints one prints as much as of an [orchestrator.Secret].
 type Key struct {
+	// ring is nil for the zero Key. fmt asks no method of a Key that is in an
+	// unexported field, and follows no pointer in a pointer.
+	ring *ring
+}
+
+// ring is what opens, and what seals.
+type ring struct {
 	identities []age.Identity
 	recipient  age.Recipient
 }
@@ -28,9 +38,9 @@ func ParseKey(text string) (Key, error) {
 	}
 	switch first := identities[0].(type) {
 	case *age.X25519Identity:
-		return Key{identities: identities, recipient: first.Recipient()}, nil
+		return Key{&ring{identities: identities, recipient: first.Recipient()}}, nil
 	case *age.HybridIdentity:
-		return Key{identities: identities, recipient: first.Recipient()}, nil
+		return Key{&ring{identities: identities, recipient: first.Recipient()}}, nil
 	}
 	return Key{}, errors.New("its first identity is of a kind that cannot seal: use one that age-keygen prints")
 }
@@ -44,8 +54,27 @@ func NewKey() (string, error) {
 	return identity.String(), nil
 }
 
+// shown is what may be seen of it: whether there is one.
+func (k Key) shown() orchestrator.Secret {
+	if k.IsZero() {
+		return ""
+	}
+	return "key"
+}
+
+// Format hides it whatever the verb.
+func (k Key) Format(f fmt.State, verb rune) { k.shown().Format(f, verb) }
+
+// MarshalText hides it from JSON and YAML.
+func (k Key) MarshalText() ([]byte, error) {
+	return k.shown().MarshalText() //nolint:wrapcheck // there is none
+}
+
+// LogValue hides it from slog.
+func (k Key) LogValue() slog.Value { return k.shown().LogValue() }
+
 // IsZero tells the Key that neither seals nor opens.
-func (k Key) IsZero() bool { return k.recipient == nil }
+func (k Key) IsZero() bool { return k.ring == nil }
 
 // seal encrypts a text, as armored age, if there is a key.
 func (k Key) seal(text []byte) ([]byte, error) {
@@ -54,7 +83,7 @@ func (k Key) seal(text []byte) ([]byte, error) {
 	}
 	var sealed bytes.Buffer
 	armored := armor.NewWriter(&sealed)
-	w, err := age.Encrypt(armored, k.recipient)
+	w, err := age.Encrypt(armored, k.ring.recipient)
 	if err == nil {
 		_, err = w.Write(text)
 	}
@@ -67,15 +96,18 @@ func (k Key) seal(text []byte) ([]byte, error) {
 	return sealed.Bytes(), nil
 }
 
+// isSealed tells what seal makes with a key from any other text.
+func isSealed(value []byte) bool { return bytes.HasPrefix(value, []byte(armor.Header)) }
+
 // open gives the text of what may be sealed.
 func (k Key) open(value []byte) ([]byte, error) {
-	if !bytes.HasPrefix(value, []byte(armor.Header)) {
+	if !isSealed(value) {
 		return value, nil
 	}
 	if k.IsZero() {
 		return nil, unusable("it is sealed: set WAYBILL_TOKEN_KEY, or WAYBILL_TOKEN_KEY_FILE, to the key it was sealed with")
 	}
-	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(value)), k.identities...)
+	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(value)), k.ring.identities...)
 	if err != nil {
 		return nil, unusable("it was sealed with another key: set WAYBILL_TOKEN_KEY to that one, or run worker login again")
 	}

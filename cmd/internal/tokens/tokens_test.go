@@ -1,11 +1,15 @@
 package tokens
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -350,9 +354,45 @@ func TestParseKeyDoesNotShowWhatItRead(t *testing.T) {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
+}
+
+func TestKeyIsHidden(t *testing.T) {
+	t.Parallel()
 	key, text := newTestKey(t)
-	if shown := fmt.Sprintf("%v %+v", key, key); strings.Contains(shown, strings.TrimSpace(text)) {
-		t.Errorf("the key shows: %s", shown)
+	logged := func(handler func(*bytes.Buffer) slog.Handler) func(Key) string {
+		return func(k Key) string {
+			var out bytes.Buffer
+			slog.New(handler(&out)).Info("", "it", k)
+			return out.String()
+		}
+	}
+	for name, show := range map[string]func(Key) string{
+		"%v":          func(k Key) string { return fmt.Sprintf("%v", k) },
+		"%+v":         func(k Key) string { return fmt.Sprintf("%+v", k) },
+		"%#v":         func(k Key) string { return fmt.Sprintf("%#v", k) },
+		"%s":          func(k Key) string { return fmt.Sprintf("%s", k) },
+		"%x":          func(k Key) string { return fmt.Sprintf("%x", k) },
+		"in a struct": func(k Key) string { return fmt.Sprintf("%#v", struct{ It *Key }{&k}.It) },
+		"slog, text":  logged(func(out *bytes.Buffer) slog.Handler { return slog.NewTextHandler(out, nil) }),
+		"slog, JSON":  logged(func(out *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(out, nil) }),
+		"JSON": func(k Key) string {
+			text, err := json.Marshal(k)
+			return fmt.Sprint(string(text), err)
+		},
+	} {
+		if got := show(key); !strings.Contains(got, "[hidden]") || strings.Contains(got, strings.TrimSpace(text)) || strings.Contains(got, "0x") {
+			t.Errorf("%s: it shows as %s", name, got)
+		}
+		if got := show(Key{}); strings.Contains(got, "[hidden]") {
+			t.Errorf("%s: the zero Key shows as %s", name, got)
+		}
+	}
+	// Of what is in an unexported field fmt asks no method.
+	numbers := regexp.MustCompile(`(?i)([0-9]+ ){8}|(0x[0-9a-f]+, ){8}|[0-9a-f]{32}`)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
+		if got := fmt.Sprintf(verb, struct{ it Key }{key}); numbers.MatchString(got) || strings.Contains(got, strings.TrimSpace(text)) {
+			t.Errorf("%s: in a struct it shows as %s", verb, got)
+		}
 	}
 }
 
