@@ -17,7 +17,8 @@ type bucket struct {
 }
 
 // Bucket keeps the grant of a tenant in NATS. It wants a key: whoever may look
-// into the streams would have the tokens otherwise.
+// into the streams would have the tokens otherwise, and whoever may write there
+// could have workers act in another user's name.
 func Bucket(tokens *pipeline.TokenBucket, tenant string, key Key) (*Store, error) {
 	if key.IsZero() {
 		return nil, errors.New("there is no key to seal it with: set WAYBILL_TOKEN_KEY or WAYBILL_TOKEN_KEY_FILE, the same for all workers; worker login --new-key makes one")
@@ -35,7 +36,10 @@ func (b bucket) read(ctx context.Context) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err //nolint:wrapcheck // it names the bucket
 	}
-	return value, strconv.FormatUint(revision, 10), nil
+	if !isSealed(value) {
+		err = unusable("it is not sealed, so no worker has put it there: find out who may write to the bucket, and run worker login again")
+	}
+	return value, strconv.FormatUint(revision, 10), err
 }
 
 func (b bucket) write(ctx context.Context, value []byte, revision string) error {

@@ -47,7 +47,7 @@ func (f file) read(context.Context) ([]byte, string, error) {
 		return nil, "", err //nolint:wrapcheck // it names the file
 	}
 	if info.Size() > largest {
-		return nil, "", fmt.Errorf("it has %d bytes, more than any stored login: remove it and run worker login", info.Size())
+		return nil, revisionOfLarge(info), unusable("it has %d bytes, more than any stored login: run worker login again", info.Size())
 	}
 	value, err := os.ReadFile(f.path)
 	if err != nil {
@@ -57,6 +57,11 @@ func (f file) read(context.Context) ([]byte, string, error) {
 		err = unusable("others can read it (mode %#o): chmod 600 it, and log in again if they may have", mode)
 	}
 	return value, revisionOf(value), err
+}
+
+// revisionOfLarge is the revision of what is not read.
+func revisionOfLarge(info fs.FileInfo) string {
+	return fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano())
 }
 
 func revisionOf(value []byte) string {

@@ -3,8 +3,8 @@
 // or in a [Bucket] of NATS for all of them.
 //
 // What is stored is sealed with the [Key] that the environment has (age,
-// https://age-encryption.org). In a bucket it always is; a file, which nobody
-// else may read, may do without.
+// https://age-encryption.org). In a bucket it always is, and nothing else is
+// taken from there; a file, which nobody else may read or write, may do without.
 //
 // Both replace the whole on condition that it is what was read, and have it on
 // disk when they say so: what a crash leaves is the old grant or the new one.

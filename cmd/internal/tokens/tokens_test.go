@@ -346,6 +346,75 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// Whoever may write to the bucket, but has not the key, cannot have workers act
+// in another user's name; and worker login can replace what is there.
+func TestBucketTakesOnlyWhatIsSealed(t *testing.T) {
+	t.Parallel()
+	tokens, js := newBucket(t)
+	if err := tokens.Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	key, _ := newTestKey(t)
+	store, err := Bucket(tokens, "Prod", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted, err := encode(grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "UIPATH_TOKENS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range [][]byte{planted, append([]byte("\n"), planted...), {}} {
+		if _, err := kv.Put(t.Context(), "tenants.Prod", text); err != nil {
+			t.Fatal(err)
+		}
+		got, revision, err := store.Load(t.Context())
+		if !errors.Is(err, orchestrator.ErrGrantUnusable) || !strings.Contains(err.Error(), "it is not sealed") || got.Login != "" {
+			t.Fatalf("got login %q, %v; want ErrGrantUnusable", got.Login, err)
+		}
+		if err := store.Save(t.Context(), grant, revision); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := store.Load(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A file that cannot be a login is replaced by one, like any that is unusable.
+func TestLargeFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "one.login")
+	store := File(path, Key{})
+	large := func() string {
+		t.Helper()
+		if err := os.WriteFile(path, make([]byte, largest+1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, revision, err := store.Load(t.Context())
+		if !errors.Is(err, orchestrator.ErrGrantUnusable) || !strings.Contains(err.Error(), "it has 1048577 bytes") {
+			t.Fatalf("got %v, want ErrGrantUnusable", err)
+		}
+		return revision
+	}
+	revision := large()
+	if err := store.Save(t.Context(), grant, ""); !errors.Is(err, orchestrator.ErrGrantChanged) {
+		t.Errorf("save as the first: got %v, want ErrGrantChanged", err)
+	}
+	if err := store.Save(t.Context(), grant, revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Load(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := store.Save(t.Context(), grant, large()+"0"); !errors.Is(err, orchestrator.ErrGrantChanged) {
+		t.Errorf("save over another one: got %v, want ErrGrantChanged", err)
+	}
+}
+
 func TestParseKeyDoesNotShowWhatItRead(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "# nothing", "AGE-SECRET-KEY-1hunter2", "hunter2", "age1hunter2"} {
