@@ -42,7 +42,7 @@ func (t *target) listen(denied *cli.DeniedError) string {
 	if _, filter, ok := strings.Cut(denied.Subject, "."+t.prefix+".outcomes."); ok {
 		subject = t.prefix + ".outcomes." + filter
 	}
-	return "nats --inbox-prefix " + cmp.Or(t.nats.InboxPrefix, environment("NATS_INBOX_PREFIX", "_INBOX_consumer")) + " sub " + shellQuote(subject)
+	return "nats --inbox-prefix " + cli.ShellQuote(cmp.Or(t.nats.InboxPrefix, environment("NATS_INBOX_PREFIX", "_INBOX_consumer"))) + " sub " + cli.ShellQuote(subject)
 }
 
 // publishWhere is for a producer that is narrowed, and named another place than

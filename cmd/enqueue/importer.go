@@ -124,12 +124,12 @@ func (i *importer) verdict() error {
 // watchFailed is the command that shows what became of the rows that came to
 // nothing.
 func (i *importer) watchFailed() string {
-	command := "enqueue watch --all --queue " + shellQuote(i.lane.Name)
+	command := "enqueue watch --all --queue " + cli.ShellQuote(i.lane.Name)
 	if i.lane.Tenant != defaultTenant() {
-		command += " --tenant " + shellQuote(i.lane.Tenant)
+		command += " --tenant " + cli.ShellQuote(i.lane.Tenant)
 	}
 	if i.lane.Folder != defaultFolder() {
-		command += " --folder " + shellQuote(i.lane.Folder)
+		command += " --folder " + cli.ShellQuote(i.lane.Folder)
 	}
 	if statuses := slices.Collect(maps.Keys(i.result.failed)); len(statuses) == 1 {
 		command += " --status " + string(statuses[0])

@@ -104,7 +104,7 @@ func (s *submission) runAndWait(ctx context.Context, cmd *cobra.Command, h *hand
 func (s *submission) explainWait(h *handIn, err error) error {
 	_, interrupted := errors.AsType[*cli.SignalError](err)
 	timedOut := errors.Is(err, context.DeadlineExceeded)
-	stands := "the request stands and will be carried out once a worker serves tenant " + h.lane.Tenant + " (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key " + shellQuote(h.request.Key)
+	stands := "the request stands and will be carried out once a worker serves tenant " + h.lane.Tenant + " (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key " + cli.ShellQuote(h.request.Key)
 	switch {
 	case timedOut && h.stands:
 		return cli.Errorf(cli.ExitTimeout, "no outcome within %v; %s", s.timeout, stands)
@@ -264,14 +264,4 @@ func outcomeID(o pipeline.Outcome) string {
 		return strconv.FormatInt(o.Job.ID, 10)
 	}
 	return ""
-}
-
-// shellQuote makes a key safe to paste.
-func shellQuote(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("-_./:@%+=,", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) < 0 && s != "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -16,9 +16,10 @@ const (
 	renewWithin = 60 * 24 * time.Hour
 	// renewSoon is from when on its end is told.
 	renewSoon = 14 * 24 * time.Hour
-	// loginAgain is what to do about it.
-	loginAgain = "run `worker login`"
 )
+
+// loginAgain is what to do about it.
+func (t Tenant) loginAgain() string { return "run `worker login` " + cli.ShellQuote(t.Name) }
 
 // enter logs in, where what is stored of the login can be used.
 func (l *tenant) enter(ctx context.Context) bool {
@@ -140,7 +141,7 @@ func (l *tenant) stored(ctx context.Context) (string, bool) {
 	grant, revision, err := l.Store.Load(ctx)
 	switch {
 	case errors.Is(err, orchestrator.ErrNoGrant):
-		l.fail(cli.ExitCredentials, checkStore, loginAgain+" "+l.Name, "nothing in %s", l.Store.Name)
+		l.fail(cli.ExitCredentials, checkStore, l.loginAgain(), "nothing in %s", l.Store.Name)
 		return "", false
 	case err != nil:
 		l.fail(cli.ExitUsage, checkStore, "do what it says, or check WAYBILL_TOKEN_STORE, WAYBILL_TOKEN_FOLDER and WAYBILL_TOKEN_KEY_FILE", "%s", oneLine(err))
@@ -159,13 +160,13 @@ func (l *tenant) granted(grant orchestrator.Grant) {
 	text := count(len(grant.RefreshTokens), "refresh token", "refresh tokens") + " in " + l.Store.Name + ", " + sealed + ", renewed " + ago(unused)
 	switch {
 	case grant.User != "":
-		l.warn(checkStore, "look again in a minute; if it still says so, a worker was killed in the moment of using one: "+loginAgain+" "+l.Name+" to have two again", "%s, one of them in use just now", text)
+		l.warn(checkStore, "look again in a minute; if it still says so, a worker was killed in the moment of using one: "+l.loginAgain()+" to have two again", "%s, one of them in use just now", text)
 	case len(grant.RefreshTokens) == 0:
-		l.fail(cli.ExitCredentials, checkStore, loginAgain+" "+l.Name, "%s", text)
+		l.fail(cli.ExitCredentials, checkStore, l.loginAgain(), "%s", text)
 	case len(grant.RefreshTokens) == 1:
-		l.warn(checkStore, loginAgain+" "+l.Name+" to have two: a worker that is killed in the moment of using the one ends the login", "%s", text)
+		l.warn(checkStore, l.loginAgain()+" to have two: a worker that is killed in the moment of using the one ends the login", "%s", text)
 	case unused > renewWithin-renewSoon:
-		l.warn(checkStore, "let worker run use it, or "+loginAgain+" "+l.Name+": it ends 60 days after it was renewed last", "%s", text)
+		l.warn(checkStore, "let worker run use it, or "+l.loginAgain()+": it ends 60 days after it was renewed last", "%s", text)
 	default:
 		l.ok(checkStore, "%s", text)
 	}

@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +108,41 @@ func TestWaiting(t *testing.T) {
 		if strings.Contains(f.Mend, "purge") {
 			t.Errorf("it says to remove what nobody can judge: %s", f)
 		}
+	}
+}
+
+// Whoever may publish chooses a tenant's name, and must not choose what the
+// operator's shell does.
+func TestPurgeIsQuoted(t *testing.T) {
+	t.Parallel()
+	s, js := installation(t)
+	provision(t, js)
+	for _, tenant := range []string{"a';touch${IFS}pwned;'", "b\x1b[201~"} {
+		if _, err := js.Publish(t.Context(), "uipath.requests."+tenant+".-.items.q", []byte(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	findings := look(t, s)
+	expect(t, findings, doctor.Warn, "requests waiting", "remove what is on the subjects \"uipath.requests.b\\x1b[201~.>\"")
+	args := filepath.Join(t.TempDir(), "args")
+	for _, f := range findings {
+		_, command, found := strings.Cut(f.Mend, "if nobody wants them: nats ")
+		if !found {
+			continue
+		}
+		script := `nats() { printf '%s\n' "$@" > ` + args + `; }; nats ` + strings.TrimSuffix(command, " (this deletes them)")
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+		cmd.Dir = t.TempDir()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", script, err, out)
+		}
+		if left, err := os.ReadDir(cmd.Dir); err != nil || len(left) > 0 {
+			t.Errorf("%s left %v (%v)", script, left, err)
+		}
+	}
+	got, err := os.ReadFile(args)
+	if want := "stream\npurge\nUIPATH_REQUESTS\n--subject\nuipath.requests.a';touch${IFS}pwned;'.>\n"; err != nil || string(got) != want {
+		t.Errorf("the shell reads %q (%v), want %q", got, err, want)
 	}
 }
 

@@ -134,7 +134,7 @@ func (l *tenant) leave(ctx context.Context) {
 	ctx, cancel := l.within(context.WithoutCancel(ctx))
 	defer cancel()
 	if err := l.client.Close(ctx); err != nil {
-		l.fail(cli.ExitUnexpected, checkStore, loginAgain+" "+l.Name, "%s", oneLine(err))
+		l.fail(cli.ExitUnexpected, checkStore, l.loginAgain(), "%s", oneLine(err))
 	}
 }
 

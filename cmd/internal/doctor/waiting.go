@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 
+	"waybill/cmd/internal/cli"
 	"waybill/pipeline"
 )
 
@@ -68,8 +70,7 @@ func (l *server) backlog(ctx context.Context) {
 // judge: whose requests nobody serves is told before how many there are.
 func (l *server) judge(w waits) {
 	for _, tenant := range sortedKeys(w.foreign) {
-		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or publish them anew under the right name; or, only if nobody wants them: "+
-			"nats stream purge "+l.Topology.RequestsStream()+" --subject '"+w.subjects[tenant]+"' (this deletes them)",
+		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or publish them anew under the right name; or, only if nobody wants them: "+l.purge(w.subjects[tenant]),
 			"%s for tenant %s, which these settings do not have and nobody serves", count(w.foreign[tenant], "request waits", "requests wait"), tenant)
 	}
 	switch {
@@ -82,9 +83,19 @@ func (l *server) judge(w waits) {
 	}
 }
 
+// purge is the command that removes what waits on some subjects. Who published
+// it has chosen the tokens, so they are quoted; and where that does not make them
+// plain, there is no command to paste.
+func (l *server) purge(subjects string) string {
+	if !cli.Pastable(subjects) {
+		return "remove what is on the subjects " + strconv.QuoteToASCII(subjects) + " (no command is shown, as they hold what a terminal does not show)"
+	}
+	return "nats stream purge " + cli.ShellQuote(l.Topology.RequestsStream()) + " --subject " + cli.ShellQuote(subjects) + " (this deletes them)"
+}
+
 func (l *server) paused(lane pipeline.Backlog) {
 	if lane.Paused > 0 {
-		l.warn("paused lanes", "nats consumer resume "+strings.Join([]string{l.Topology.RequestsStream(), lane.Consumer}, " "),
+		l.warn("paused lanes", "nats consumer resume "+cli.ShellQuote(l.Topology.RequestsStream())+" "+cli.ShellQuote(lane.Consumer),
 			"%s is paused for another %s, and %s", lane.Lane, short(lane.Paused), count(lane.Waiting, "request waits", "requests wait"))
 	}
 }
@@ -92,7 +103,7 @@ func (l *server) paused(lane pipeline.Backlog) {
 func (l *server) deadLetters(s pipeline.StreamState) {
 	const check = "dead letters"
 	if n := s.Info.State.Msgs; n > 0 {
-		l.warn(check, "read them and their reasons (nats stream get "+s.Name+" SEQUENCE), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
+		l.warn(check, "read them and their reasons (nats stream get "+cli.ShellQuote(s.Name)+" SEQUENCE), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
 		return
 	}
 	l.ok(check, "none")
