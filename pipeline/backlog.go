@@ -19,9 +19,19 @@ type Backlog struct {
 	Waiting uint64
 	// Consumer is the lane's; empty where no worker has ever served it.
 	Consumer string
-	Pulls    int           // of workers that wait for requests just now
-	Paused   time.Duration // how much longer its consumer is paused; 0: it is not
+	Pulls    int // of workers that wait for requests just now
+	// Delivered is how many of those that wait a worker was given, and has not
+	// settled; the worker may have been killed since.
+	Delivered int
+	// Active is that a request was delivered or settled no longer ago than a
+	// killed worker's are kept for it: a worker with all it can hold pulls none.
+	Active bool
+	Paused time.Duration // how much longer its consumer is paused; 0: it is not
 }
+
+// Taken reports whether some worker takes the lane's requests. One that has been
+// at a single call for long does not show.
+func (b Backlog) Taken() bool { return b.Pulls > 0 || b.Active }
 
 // Backlogs lists the lanes in which something waits or which are paused, by
 // subject. It changes nothing.
@@ -67,9 +77,22 @@ func (t Topology) addConsumer(lanes map[string]Backlog, c *jetstream.ConsumerInf
 	}
 	b := lanes[subject]
 	b.Lane, b.Subject, b.Consumer, b.Pulls = lane, subject, c.Name, c.NumWaiting
+	b.Delivered, b.Active = c.NumAckPending, isActive(c)
 	b.Waiting = c.NumPending + uint64(max(c.NumAckPending, 0))
 	if c.Paused {
 		b.Paused = c.PauseRemaining
 	}
 	lanes[subject] = b
+}
+
+// isActive goes by the server's clock, and by what it remembers: nothing of the
+// time before it, or the consumer's leader, was started. What a dead worker has
+// held stays pending for as long as nobody pulls.
+func isActive(c *jetstream.ConsumerInfo) bool {
+	for _, last := range []*time.Time{c.Delivered.Last, c.AckFloor.Last} {
+		if last != nil && c.TimeStamp.Sub(*last) <= c.Config.AckWait {
+			return true
+		}
+	}
+	return false
 }

@@ -111,6 +111,127 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
+// laneOf is a lane's consumer, by which it is known, as workers make it.
+func laneOf(t *testing.T, js jetstream.JetStream, lane pipeline.Lane, ackWait time.Duration) jetstream.Consumer {
+	t.Helper()
+	subject := pipeline.Topology{}.RequestSubject(lane)
+	sum := sha256.Sum256([]byte(subject))
+	consumer, err := js.CreateConsumer(t.Context(), "UIPATH_REQUESTS", jetstream.ConsumerConfig{
+		Durable:       fmt.Sprintf("%s_%ss_%s_%s", lane.Tenant, lane.Kind, lane.Name, hex.EncodeToString(sum[:4])),
+		FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return consumer
+}
+
+// pull waits for a request in a lane for the rest of the test, as a worker does.
+func pull(t *testing.T, consumer jetstream.Consumer) {
+	t.Helper()
+	batch, err := consumer.Fetch(1, jetstream.FetchContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range batch.Messages() { // the pull ends with the test
+		}
+	})
+	for range 100 {
+		info, err := consumer.Info(t.Context())
+		if err == nil && info.NumWaiting > 0 {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	t.Fatal("the pull has not come")
+}
+
+// Each lane is judged by itself: another's worker serves none of ours.
+func TestWaitingByLane(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	lane := func(tenant, queue string) pipeline.Lane {
+		return pipeline.Lane{Tenant: tenant, Folder: "-", Kind: pipeline.KindItem, Name: queue}
+	}
+	publish := func(t *testing.T, js jetstream.JetStream, n int, tenant, queue string) {
+		t.Helper()
+		for range n {
+			if _, err := js.Publish(t.Context(), pipeline.Topology{}.RequestSubject(lane(tenant, queue)), []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fetch := func(t *testing.T, consumer jetstream.Consumer, n int) (messages []jetstream.Msg) {
+		t.Helper()
+		batch, err := consumer.FetchNoWait(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			messages = append(messages, msg)
+		}
+		if len(messages) != n {
+			t.Fatalf("got %d requests, want %d", len(messages), n)
+		}
+		return messages
+	}
+	for name, test := range map[string]struct {
+		happens func(*testing.T, jetstream.JetStream)
+		mark    doctor.Mark
+		text    string
+	}{
+		"another tenant's pull": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 1, "Default", "A")
+			laneOf(t, js, lane("Default", "A"), day)
+			publish(t, js, 1, "Other", "B")
+			other := laneOf(t, js, lane("Other", "B"), day)
+			fetch(t, other, 1)
+			pull(t, other)
+		}, doctor.Warn, "2 in all, and no worker takes any just now -> start"},
+		"another tenant's two lanes": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 1, "Other", "A")
+			publish(t, js, 1, "Other", "B")
+			fetch(t, laneOf(t, js, lane("Other", "B"), day), 1)
+		}, doctor.OK, "2 in all"},
+		"a batch in hand": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 3, "Default", "A")
+			fetch(t, laneOf(t, js, lane("Default", "A"), day), 2)
+		}, doctor.OK, "3 in all"},
+		"between two batches": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 2, "Default", "A")
+			if err := fetch(t, laneOf(t, js, lane("Default", "A"), day), 1)[0].DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, doctor.OK, "1 in all"},
+		"a killed worker's batch": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 3, "Default", "A")
+			fetch(t, laneOf(t, js, lane("Default", "A"), 10*time.Millisecond), 2)
+			<-time.After(300 * time.Millisecond)
+		}, doctor.Warn, "3 in all, and no worker takes any just now; 2 were delivered some time ago and not settled"},
+		"one of two lanes": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 2, "Default", "A")
+			publish(t, js, 1, "Default", "B")
+			fetch(t, laneOf(t, js, lane("Default", "B"), day), 1)
+		}, doctor.Warn, "3 in all, and no worker takes the 2 of Default:-:items:A just now ->"},
+		"paused": {func(t *testing.T, js jetstream.JetStream) {
+			publish(t, js, 2, "Default", "A")
+			consumer := laneOf(t, js, lane("Default", "A"), day)
+			if _, err := js.PauseConsumer(t.Context(), "UIPATH_REQUESTS", consumer.CachedInfo().Name, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}, doctor.OK, "2 in all, 2 of them in paused lanes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, js := installation(t)
+			provision(t, js)
+			test.happens(t, js)
+			expect(t, look(t, s), test.mark, "requests waiting", test.text)
+		})
+	}
+}
+
 // Whoever may publish chooses a tenant's name, and must not choose what the
 // operator's shell does.
 func TestPurgeIsQuoted(t *testing.T) {
@@ -152,12 +273,8 @@ func TestPaused(t *testing.T) {
 	s, js := installation(t)
 	provision(t, js)
 	ctx := t.Context()
-	const subject = "uipath.requests.Default.-.items.Invoices"
-	sum := sha256.Sum256([]byte(subject))
-	name := "Default_items_Invoices_" + hex.EncodeToString(sum[:4])
-	if _, err := js.CreateConsumer(ctx, "UIPATH_REQUESTS", jetstream.ConsumerConfig{Durable: name, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
-		t.Fatal(err)
-	}
+	lane := pipeline.Lane{Tenant: "Default", Folder: "-", Kind: pipeline.KindItem, Name: "Invoices"}
+	name := laneOf(t, js, lane, time.Minute).CachedInfo().Name
 	if _, err := js.PauseConsumer(ctx, "UIPATH_REQUESTS", name, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}

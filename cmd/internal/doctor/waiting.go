@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,12 +31,15 @@ func (l *server) waiting(ctx context.Context, states []pipeline.StreamState) {
 	}
 }
 
-// waits is what waits, told apart by whether these settings serve it.
+// waits is what waits, told apart by whether these settings serve it and
+// somebody takes it.
 type waits struct {
-	all, ours uint64
-	pulls     int
-	foreign   map[string]uint64 // by tenant
-	subjects  map[string]string // of the tenants in foreign
+	all, paused uint64
+	taken       bool               // some lane of ours is
+	untaken     []pipeline.Backlog // lanes of ours
+	served      []string           // tenants of which some lane is taken
+	foreign     map[string]uint64  // what nobody takes, by tenant
+	subjects    map[string]string  // of the tenants in foreign
 }
 
 func (l *server) backlog(ctx context.Context) {
@@ -49,16 +53,7 @@ func (l *server) backlog(ctx context.Context) {
 	w := waits{foreign: make(map[string]uint64), subjects: make(map[string]string)}
 	for _, lane := range lanes {
 		l.paused(lane)
-		w.all += lane.Waiting
-		w.pulls += lane.Pulls
-		switch {
-		case lane.Waiting == 0:
-		case slices.Contains(l.Tenants, lane.Lane.Tenant):
-			w.ours += lane.Waiting
-		case lane.Pulls == 0:
-			w.foreign[lane.Lane.Tenant] += lane.Waiting
-			w.subjects[lane.Lane.Tenant] = strings.Join(strings.SplitN(lane.Subject, ".", 4)[:3], ".") + ".>"
-		}
+		w.add(lane, slices.Contains(l.Tenants, lane.Lane.Tenant))
 	}
 	if l.TenantsUnknown {
 		l.skip(checkWaiting, "correct the settings first", "%d in all; for whom cannot be judged without the tenants", w.all)
@@ -67,20 +62,75 @@ func (l *server) backlog(ctx context.Context) {
 	l.judge(w)
 }
 
+func (w *waits) add(lane pipeline.Backlog, ours bool) {
+	w.all += lane.Waiting
+	switch {
+	case lane.Waiting == 0:
+	case lane.Paused > 0: // which has a line of its own
+		w.paused += lane.Waiting
+	case lane.Taken():
+		w.taken = w.taken || ours
+		w.served = append(w.served, lane.Lane.Tenant)
+	case ours:
+		w.untaken = append(w.untaken, lane)
+	default:
+		w.foreign[lane.Lane.Tenant] += lane.Waiting
+		w.subjects[lane.Lane.Tenant] = strings.Join(strings.SplitN(lane.Subject, ".", 4)[:3], ".") + ".>"
+	}
+}
+
 // judge: whose requests nobody serves is told before how many there are.
 func (l *server) judge(w waits) {
+	for _, tenant := range w.served { // its worker will come to its other lanes
+		delete(w.foreign, tenant)
+	}
 	for _, tenant := range sortedKeys(w.foreign) {
 		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or publish them anew under the right name; or, only if nobody wants them: "+l.purge(w.subjects[tenant]),
 			"%s for tenant %s, which these settings do not have and nobody serves", count(w.foreign[tenant], "request waits", "requests wait"), tenant)
 	}
+	text := fmt.Sprintf("%d in all", w.all)
+	if w.paused > 0 {
+		text += fmt.Sprintf(", %d of them in paused lanes", w.paused)
+	}
 	switch {
 	case w.all == 0:
 		l.ok(checkWaiting, "none")
-	case w.ours > 0 && w.pulls == 0:
-		l.warn(checkWaiting, "start `worker run`; where one runs, see in its log what keeps it", "%d in all, and no worker takes any just now", w.all)
-	case w.ours > 0 || len(w.foreign) == 0:
-		l.ok(checkWaiting, "%d in all", w.all)
+	case len(w.untaken) > 0:
+		l.warn(checkWaiting, "start `worker run`; where one runs, see in its log what keeps it", "%s, and no worker takes %s just now%s", text, w.which(), w.held())
+	case w.taken || w.paused > 0 || len(w.foreign) == 0:
+		l.ok(checkWaiting, "%s", text)
 	}
+}
+
+// namedLanes is how many lanes a line names.
+const namedLanes = 3
+
+// which are those that no worker takes.
+func (w *waits) which() string {
+	if !w.taken {
+		return "any"
+	}
+	var named []string
+	for _, lane := range w.untaken[:min(len(w.untaken), namedLanes)] {
+		named = append(named, fmt.Sprintf("the %d of %s", lane.Waiting, lane.Lane))
+	}
+	if more := len(w.untaken) - namedLanes; more > 0 {
+		named = append(named, "those of "+count(more, "other lane", "other lanes"))
+	}
+	return strings.Join(named, ", ")
+}
+
+// held tells of what a worker was given and has neither settled nor followed by
+// more: whether it lives, JetStream does not know.
+func (w *waits) held() string {
+	delivered := 0
+	for _, lane := range w.untaken {
+		delivered += lane.Delivered
+	}
+	if delivered == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d were delivered some time ago and not settled: their worker has long been at it, or was killed", delivered)
 }
 
 // purge is the command that removes what waits on some subjects. Who published
