@@ -21,8 +21,16 @@ const (
 	// request for the stream's state costs little; subjects are only listed
 	// when something was published.
 	lookEvery = 250 * time.Millisecond
-	// laneIdle is after how long without requests a lane's consumer goes.
+	// laneIdle is after how long without requests a worker removes a lane's
+	// consumer.
 	laneIdle = 24 * time.Hour
+	// abandoned is after how long the server removes a consumer that no worker has
+	// pulled from. It goes with its pause, so this is long. It ends all the same:
+	// a worker only serves lanes that have requests, and would never remove the
+	// consumer of one that was empty when it started. Until then each costs the
+	// server a small file and one of maxLanes, and those who trim a line in the
+	// list of consumers, by which nothing is removed twice.
+	abandoned = 30 * 24 * time.Hour
 	// hopelessIdle is the same for a lane that leads nowhere.
 	hopelessIdle = time.Minute
 	// unservedEvery is how often requests that no tenant of this worker's
@@ -161,7 +169,7 @@ func (w *Worker) openConsumer(ctx context.Context, subject string, lane Lane) (j
 		AckWait:           w.cfg.AckWait,
 		MaxDeliver:        -1,
 		MaxAckPending:     w.maxAckPending(),
-		InactiveThreshold: laneIdle,
+		InactiveThreshold: abandoned,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the consumer for %s: %w", lane, err)

@@ -460,15 +460,7 @@ func TestPausedLane(t *testing.T) {
 		stop := r.start(r.config())
 		r.publish(plainItems, item("before", 1))
 		r.final(plainItems, "before")
-		stream, err := r.js.Stream(t.Context(), r.topology.RequestsStream())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name := range stream.ConsumerNames(t.Context()).Name() {
-			if _, err := stream.PauseConsumer(t.Context(), name, time.Now().Add(time.Hour)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		r.pauseAll(time.Hour)
 		time.Sleep(time.Minute) // a pull that was open takes what comes until it ends
 		stop()
 		r.start(r.config())
@@ -481,6 +473,60 @@ func TestPausedLane(t *testing.T) {
 		}
 		r.final(plainItems, "held")
 	})
+}
+
+// pauseAll pauses the lanes that there are.
+func (r *rig) pauseAll(d time.Duration) {
+	r.t.Helper()
+	stream, err := r.js.Stream(r.t.Context(), r.topology.RequestsStream())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(r.t.Context()).Name() {
+		if _, err := stream.PauseConsumer(r.t.Context(), name, time.Now().Add(d)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// A pause is for what comes: it outlasts days in which nothing does, or nobody
+// is there.
+func TestPausedLaneStaysPaused(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("a worker looks for lanes for more than a day")
+	}
+	for name, tt := range map[string]struct{ served, stopped time.Duration }{
+		"while a worker looks after the empty lane": {served: 25 * time.Hour},
+		"while workers are stopped":                 {stopped: 60 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+				stop := r.start(r.config())
+				r.publish(plainItems, item("before", 1))
+				r.final(plainItems, "before")
+				r.pauseAll(72 * time.Hour)
+				ends := time.Now().Add(72 * time.Hour)
+				time.Sleep(time.Minute + tt.served) // a pull that was open takes what comes until it ends
+				if tt.stopped > 0 {
+					r.publish(plainItems, item("waiting", 1))
+					stop()
+					time.Sleep(tt.stopped)
+					stop = r.start(r.config())
+				}
+				r.publish(plainItems, item("held", 1))
+				time.Sleep(10 * time.Minute)
+				if n := len(r.finals(plainItems, "waiting")) + len(r.finals(plainItems, "held")); n != 0 {
+					t.Errorf("%d outcomes %s before the pause ends, want none", n, time.Until(ends))
+				}
+				stop()
+				time.Sleep(time.Until(ends))
+				r.start(r.config())
+				r.final(plainItems, "held")
+			})
+		})
+	}
 }
 
 // A default folder that is not there is the configuration's fault, not the

@@ -88,9 +88,10 @@ func (r *runner) idleTime() time.Duration {
 
 // retire removes the consumer of a lane that has been empty for long. If a
 // request comes just then it stays in the stream, and the lane is found anew.
+// One that is paused stays: the pause is the consumer's, and is for what comes.
 func (r *runner) retire(ctx context.Context) bool {
 	info, err := r.consumer.Info(ctx)
-	if err == nil && info.NumPending+uint64(info.NumAckPending) > 0 { //nolint:gosec // G115: a count
+	if err == nil && (info.Paused || info.NumPending+uint64(info.NumAckPending) > 0) { //nolint:gosec // G115: a count
 		return false
 	}
 	if err == nil {
