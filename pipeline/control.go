@@ -166,7 +166,12 @@ func (c control) lease(ctx context.Context, task, worker string, life time.Durat
 	if err != nil {
 		return false, fmt.Errorf("encode lease: %w", err)
 	}
-	if _, err := c.kv.Update(ctx, key, data, revision); err != nil {
+	if revision == 0 { // or the operator has deleted it, which leaves a marker with a revision of its own
+		_, err = c.kv.Create(ctx, key, data)
+	} else {
+		_, err = c.kv.Update(ctx, key, data, revision)
+	}
+	if err != nil {
 		if errors.Is(err, jetstream.ErrKeyExists) || isCode(err, codeWrongLastSequence) {
 			return false, nil // another worker was faster
 		}

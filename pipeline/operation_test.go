@@ -529,6 +529,44 @@ func TestPausedLaneStaysPaused(t *testing.T) {
 	}
 }
 
+// An operator may take the workers' leases away: the next who asks has them, and
+// what is done under them goes on.
+func TestLeasesTakenAway(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		kv, err := r.js.KeyValue(t.Context(), r.topology.ControlBucket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.start(r.config())
+		tracked := item("tracked", 1)
+		tracked.Until = pipeline.UntilCompleted
+		r.publish(plainItems, tracked)
+		time.Sleep(time.Minute)
+		for how, take := range map[string]func(context.Context, string, ...jetstream.KVDeleteOpt) error{"del": kv.Delete, "purge": kv.Purge} {
+			for _, lease := range []string{"leases.trim", "leases.sweep-Default"} {
+				if err := take(t.Context(), lease); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if _, err := kv.Get(t.Context(), lease); err != nil {
+					t.Errorf("%s after %s: %v, want it taken anew", lease, how, err)
+				}
+			}
+			r.publish(plainItems, item(how, 1))
+			r.final(plainItems, how)
+			time.Sleep(time.Minute)
+			stream, err := r.js.Stream(t.Context(), r.topology.RequestsStream())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := stream.CachedInfo().State.Msgs; n != 0 {
+				t.Errorf("after %s %d settled requests are left, want them removed", how, n)
+			}
+		}
+	})
+}
+
 // A default folder that is not there is the configuration's fault, not the
 // requests': a worker does not start with it, and one without any leaves them
 // waiting.
