@@ -11,23 +11,50 @@ import (
 // DifferenceError is a setting of a stream that contradicts what the protocol rests
 // on. It is the error that a worker does not start with, too.
 type DifferenceError struct {
+	Role    StreamRole // none for the tokens' bucket
 	Stream  string
 	Setting string
 	Have    string
 	Want    string
+	// Permanent is a setting that NATS lets nobody change.
+	Permanent bool
 }
 
 // Error says what is to be done about it as well.
 func (d *DifferenceError) Error() string {
-	return fmt.Sprintf("stream %s: %s is %s, it must be %s; change it with the nats CLI or remove the stream", d.Stream, d.Setting, d.Have, d.Want)
+	return fmt.Sprintf("stream %s: %s is %s, it must be %s; %s", d.Stream, d.Setting, d.Have, d.Want, d.Mend())
+}
+
+// Mend says what is to be done about it, and what goes with a stream that has to
+// be removed for it.
+func (d *DifferenceError) Mend() string {
+	if !d.Permanent {
+		return "change it with `nats stream edit " + d.Stream + "`"
+	}
+	bucket := strings.TrimPrefix(d.Stream, kvStream(""))
+	text := "NATS lets nobody change it: stop the workers, "
+	switch d.Role {
+	case StreamLedger:
+		if d.Setting == settingStorage {
+			text += "copy the stream into one on disk (`nats stream add COPY --source " + d.Stream + "`), remove it, and make it anew with COPY as its source"
+		} else {
+			text += "`nats stream backup " + d.Stream + " FOLDER`, remove the stream, and `nats stream restore FOLDER --config FILE`, with the setting changed in FILE"
+		}
+		return text + "; never just remove it: what it holds keeps requests from being carried out twice, and no worker starts without"
+	case StreamRequests:
+		text += "and `nats stream rm " + d.Stream + "`, which deletes all requests in it: those that were not carried out must be published again, which their keys make harmless"
+	case StreamDeadLetters:
+		text += "and `nats stream rm " + d.Stream + "`, which deletes all dead letters: read them first, or keep them with `nats stream backup`"
+	case StreamControl:
+		text += "and `nats kv del " + bucket + "`, with which all that each lane is bound to is forgotten: lanes are bound anew to where their folders' paths lead then"
+	default:
+		text += "`nats kv del " + bucket + "`, which deletes the logins in it, and log in anew with `worker login`"
+	}
+	return text
 }
 
 // contradictions gives the differences as one error, or nil.
-func contradictions(have, want jetstream.StreamConfig) error {
-	return joined(differences(have, want))
-}
-
-func joined(found []*DifferenceError) error {
+func contradictions(found []*DifferenceError) error {
 	var faults []error
 	for _, d := range found {
 		faults = append(faults, d)
@@ -35,30 +62,62 @@ func joined(found []*DifferenceError) error {
 	return errors.Join(faults...)
 }
 
-// differences compares only what the protocol rests on.
-func differences(have, want jetstream.StreamConfig) []*DifferenceError {
+const settingStorage = "storage"
+
+// setting is one of a stream's, as it is and as it must be.
+type setting struct {
+	name       string
+	have, want any
+	permanent  bool
+}
+
+// differences compares only what the protocol rests on. The tokens' bucket has no
+// role.
+func differences(role StreamRole, have, want jetstream.StreamConfig) []*DifferenceError {
+	settings := kept(have, want)
+	if role != StreamControl && role != "" { // a bucket's other settings are the client's
+		settings = append(settings, ruled(have, want)...)
+	}
+	if role == StreamRequests { // what is settled is purged
+		settings = append(settings, setting{"deny purge", have.DenyPurge, false, true})
+	}
+	if role == StreamLedger { // the news of what was accepted is deleted when it has ended
+		settings = append(settings, setting{"deny delete", have.DenyDelete, false, true})
+	}
 	var found []*DifferenceError
-	for _, c := range []struct {
-		setting    string
-		have, want any
-	}{
-		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " ")},
-		{"retention", have.Retention, want.Retention},
-		{"discard policy", have.Discard, want.Discard},
-		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject},
-		{"storage", have.Storage, want.Storage},
-		{"max age", have.MaxAge, want.MaxAge},
-		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject},
-		{"duplicate window", have.Duplicates, want.Duplicates},
-		{"allow direct get", have.AllowDirect, want.AllowDirect},
-		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL},
-		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish},
-		{"no ack", have.NoAck, want.NoAck},
-		{"sealed", have.Sealed, want.Sealed},
-	} {
-		if c.have != c.want {
-			found = append(found, &DifferenceError{Stream: want.Name, Setting: c.setting, Have: fmt.Sprint(c.have), Want: fmt.Sprint(c.want)})
+	for _, s := range settings {
+		if s.have != s.want {
+			found = append(found, &DifferenceError{
+				Role: role, Stream: want.Name, Setting: s.name, Have: fmt.Sprint(s.have), Want: fmt.Sprint(s.want), Permanent: s.permanent,
+			})
 		}
 	}
 	return found
+}
+
+// kept is what says whether an acknowledged write is still there after a crash.
+// An asynchronous stream ignores sync_interval.
+func kept(have, want jetstream.StreamConfig) []setting {
+	return []setting{
+		{settingStorage, have.Storage, want.Storage, true},
+		{"persist mode", have.PersistMode, want.PersistMode, true},
+		{"sealed", have.Sealed, want.Sealed, true},
+	}
+}
+
+// ruled is how a stream takes, drops and gives messages.
+func ruled(have, want jetstream.StreamConfig) []setting {
+	return []setting{
+		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " "), false},
+		{"retention", have.Retention, want.Retention, have.Retention == jetstream.WorkQueuePolicy},
+		{"discard policy", have.Discard, want.Discard, false},
+		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject, false},
+		{"max age", have.MaxAge, want.MaxAge, false},
+		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject, false},
+		{"duplicate window", have.Duplicates, want.Duplicates, false},
+		{"allow direct get", have.AllowDirect, want.AllowDirect, false},
+		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL, have.AllowMsgTTL},
+		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish, have.PersistMode == jetstream.AsyncPersistMode},
+		{"no ack", have.NoAck, want.NoAck, false},
+	}
 }

@@ -28,8 +28,7 @@ type StreamState struct {
 	// Info is nil where the stream is missing, or Err says why it is not known.
 	Info *jetstream.StreamInfo
 	Err  error
-	// Differences are the settings with which no worker starts. A bucket has
-	// none: whatever keeps keys will do.
+	// Differences are the settings with which no worker starts.
 	Differences []*DifferenceError
 }
 
@@ -59,10 +58,11 @@ func (s StreamState) fault() error {
 	case s.Err != nil:
 		return fmt.Errorf("open stream %s: %w", s.Name, s.Err)
 	}
-	return joined(s.Differences)
+	return contradictions(s.Differences)
 }
 
-// Inspect looks at each stream of an installation, and changes nothing. They are
+// Inspect looks at each stream of an installation but the tokens', which only
+// those who share logins have, and changes nothing. They are
 // asked after at once: one without a leader gives no answer as long as ctx lasts.
 func Inspect(ctx context.Context, js jetstream.JetStream, t Topology) []StreamState {
 	t = t.withDefaults()
@@ -74,14 +74,15 @@ func Inspect(ctx context.Context, js jetstream.JetStream, t Topology) []StreamSt
 	}
 	wanted := map[StreamRole]jetstream.StreamConfig{
 		StreamRequests: t.requestsConfig(), StreamLedger: t.ledgerConfig(), StreamDeadLetters: t.deadLettersConfig(),
+		StreamControl: bucketConfig(t.ControlBucket()),
 	}
 	var looks sync.WaitGroup
 	for i := range states {
 		s := &states[i]
 		looks.Go(func() {
 			s.Info, s.Err = streamInfo(ctx, js, s.Name)
-			if want, ok := wanted[s.Role]; ok && s.Info != nil {
-				s.Differences = differences(s.Info.Config, want)
+			if s.Info != nil {
+				s.Differences = differences(s.Role, s.Info.Config, wanted[s.Role])
 			}
 		})
 	}

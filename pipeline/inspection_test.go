@@ -75,8 +75,8 @@ func TestInspectDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []*pipeline.DifferenceError{
-		{Stream: "UIPATH_LEDGER", Setting: "max age", Have: "1h0m0s", Want: "0s"},
-		{Stream: "UIPATH_LEDGER", Setting: "allow direct get", Have: "false", Want: "true"},
+		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "max age", Have: "1h0m0s", Want: "0s"},
+		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "allow direct get", Have: "false", Want: "true"},
 	}
 	got := pipeline.Inspect(t.Context(), js, pipeline.Topology{})[1].Differences
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -85,6 +85,117 @@ func TestInspectDifferences(t *testing.T) {
 	if d, ok := errors.AsType[*pipeline.DifferenceError](pipeline.CheckTopology(t.Context(), js, pipeline.Topology{})); !ok || *d != *want[0] {
 		t.Errorf("got %v", d)
 	}
+}
+
+// Whatever contradicts is found by those who start and by those who look, with
+// what is to be done about it; and it can be changed where they say so.
+func TestDifferences(t *testing.T) {
+	t.Parallel()
+	const stays = "NATS lets nobody change it: stop the workers, "
+	for _, tt := range []struct {
+		stream, setting string
+		differ          func(*jetstream.StreamConfig)
+		mend            string
+	}{
+		{"UIPATH_REQUESTS", "max age", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, "change it with `nats stream edit UIPATH_REQUESTS`"},
+		{"UIPATH_REQUESTS", "retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, "change it with"},
+		{"UIPATH_REQUESTS", "retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }, stays + "and `nats stream rm UIPATH_REQUESTS`, which deletes all requests in it"},
+		{"UIPATH_REQUESTS", "persist mode", asynchronous, stays + "and `nats stream rm UIPATH_REQUESTS`, which deletes all requests in it"},
+		{"UIPATH_REQUESTS", "deny purge", func(c *jetstream.StreamConfig) { c.DenyPurge = true }, stays},
+		{"UIPATH_REQUESTS", "allow message TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }, stays},
+		{"UIPATH_REQUESTS", "allow atomic publish", func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }, "change it with"},
+		{"UIPATH_LEDGER", "persist mode", asynchronous, stays + "`nats stream backup UIPATH_LEDGER FOLDER`"},
+		{"UIPATH_LEDGER", "allow atomic publish", asynchronous, stays},
+		{"UIPATH_LEDGER", "allow message TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }, "change it with"},
+		{"UIPATH_LEDGER", "deny delete", func(c *jetstream.StreamConfig) { c.DenyDelete = true }, "never just remove it: what it holds keeps requests from being carried out twice"},
+		{"UIPATH_LEDGER", "storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, stays + "copy the stream into one on disk"},
+		{"UIPATH_LEDGER", "sealed", func(c *jetstream.StreamConfig) { c.Sealed = true }, stays + "`nats stream backup UIPATH_LEDGER FOLDER`"},
+		{"UIPATH_DEADLETTERS", "persist mode", asynchronous, stays + "and `nats stream rm UIPATH_DEADLETTERS`, which deletes all dead letters"},
+		{"UIPATH_DEADLETTERS", "no ack", func(c *jetstream.StreamConfig) { c.NoAck = true }, "change it with"},
+		{"KV_UIPATH_CONTROL", "persist mode", asynchronous, stays + "and `nats kv del UIPATH_CONTROL`"},
+		{"KV_UIPATH_CONTROL", "storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, stays + "and `nats kv del UIPATH_CONTROL`"},
+		{"KV_UIPATH_TOKENS", "persist mode", asynchronous, stays + "`nats kv del UIPATH_TOKENS`"},
+		{"KV_UIPATH_TOKENS", "storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, stays + "`nats kv del UIPATH_TOKENS`"},
+	} {
+		t.Run(tt.stream+" "+tt.setting+" "+tt.mend[:5], func(t *testing.T) {
+			t.Parallel()
+			js, _ := servertest.JetStream(t)
+			right := remake(t, js, tt.stream, tt.differ)
+			found := checks(t, js)[tt.setting]
+			if found == nil || found.Stream != tt.stream || !strings.Contains(found.Error(), "stream "+tt.stream+": "+tt.setting+" is "+found.Have+", it must be "+found.Want+"; ") {
+				t.Fatalf("got %v, want %s of %s found", found, tt.setting, tt.stream)
+			}
+			if mend := found.Mend(); !strings.Contains(mend, tt.mend) || strings.Contains(mend, "or remove") {
+				t.Errorf("mend %q, want it to say %q", mend, tt.mend)
+			}
+			if _, err := js.UpdateStream(t.Context(), right); found.Permanent != (err != nil) {
+				t.Errorf("changing it: %v, want an error: %v", err, found.Permanent)
+			}
+		})
+	}
+}
+
+func asynchronous(c *jetstream.StreamConfig) {
+	c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false // the server has it so
+}
+
+// remake makes all streams, and one of them anew with other settings. It gives
+// those it had.
+func remake(t *testing.T, js jetstream.JetStream, name string, differ func(*jetstream.StreamConfig)) jetstream.StreamConfig {
+	t.Helper()
+	ctx := t.Context()
+	if err := errors.Join(pipeline.Provision(ctx, js, pipeline.Topology{}), pipeline.NewTokenBucket(js, pipeline.Topology{}).Provision(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := stream.CachedInfo().Config
+	other := right
+	differ(&other)
+	if err := js.DeleteStream(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	sealed := other.Sealed
+	other.Sealed = false // one that is new cannot be
+	if _, err := js.CreateStream(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if sealed {
+		other.Sealed = true
+		if _, err := js.UpdateStream(ctx, other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return right
+}
+
+// checks gives what is found by whoever looks, by setting. Those who start must
+// find the same.
+func checks(t *testing.T, js jetstream.JetStream) map[string]*pipeline.DifferenceError {
+	t.Helper()
+	tokens := pipeline.NewTokenBucket(js, pipeline.Topology{})
+	_, _, getting := tokens.Get(t.Context(), "Default")
+	looked := fmt.Sprint(pipeline.CheckTopology(t.Context(), js, pipeline.Topology{}))
+	started := fmt.Sprint(pipeline.Provision(t.Context(), js, pipeline.Topology{}))
+	if looked != started {
+		t.Errorf("found by one who looks:\n%s\nby one who starts:\n%s", looked, started)
+	}
+	found := map[string]*pipeline.DifferenceError{}
+	for _, s := range pipeline.Inspect(t.Context(), js, pipeline.Topology{}) {
+		for _, d := range s.Differences {
+			found[d.Setting] = d
+		}
+	}
+	for _, err := range []error{tokens.Provision(t.Context()), getting} {
+		if d, ok := errors.AsType[*pipeline.DifferenceError](err); ok {
+			found[d.Setting] = d
+		} else if err != nil && !errors.Is(err, pipeline.ErrNoToken) {
+			t.Error(err)
+		}
+	}
+	return found
 }
 
 func TestBacklogs(t *testing.T) {

@@ -31,30 +31,29 @@ func NewTokenBucket(js jetstream.JetStream, t Topology) *TokenBucket {
 // Name is the bucket's.
 func (b *TokenBucket) Name() string { return b.topology.TokensBucket() }
 
-// Provision makes the bucket if it is missing.
+// Provision makes the bucket if it is missing. One that may forget is refused,
+// with a *DifferenceError.
 func (b *TokenBucket) Provision(ctx context.Context) error {
-	_, err := b.js.KeyValue(ctx, b.Name())
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		_, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket:      b.Name(),
-			Description: "sealed logins of tenants",
-			History:     1, // a refresh token that was used is of no use
-			Storage:     jetstream.FileStorage,
-			Replicas:    b.topology.Replicas,
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("bucket %s: %w", b.Name(), err)
-	}
-	return nil
+	return provisionBucket(ctx, b.js, "", jetstream.KeyValueConfig{
+		Bucket:      b.Name(),
+		Description: "sealed logins of tenants",
+		History:     1, // a refresh token that was used is of no use
+		Storage:     jetstream.FileStorage,
+		Replicas:    b.topology.Replicas,
+	})
 }
 
-// Get gives a tenant's value and its revision, or ErrNoToken.
+// Get gives a tenant's value and its revision, or ErrNoToken. It refuses a
+// bucket that may forget: what comes of the value's use could not be kept.
 func (b *TokenBucket) Get(ctx context.Context, tenant string) ([]byte, uint64, error) {
-	kv, err := b.js.KeyValue(ctx, b.Name())
+	err := checkBucket(ctx, b.js, "", b.Name())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, 0, ErrNoToken
 	}
+	if err != nil {
+		return nil, 0, err
+	}
+	kv, err := b.js.KeyValue(ctx, b.Name())
 	if err != nil {
 		return nil, 0, fmt.Errorf("bucket %s: %w", b.Name(), err)
 	}

@@ -186,19 +186,13 @@ func Provision(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		return err
 	}
 	var faults []error
-	for _, want := range []jetstream.StreamConfig{t.requestsConfig(), t.ledgerConfig(), t.deadLettersConfig()} {
-		if err := provisionStream(ctx, js, want); err != nil {
-			faults = append(faults, err)
-		}
+	for _, one := range []struct {
+		role StreamRole
+		want jetstream.StreamConfig
+	}{{StreamRequests, t.requestsConfig()}, {StreamLedger, t.ledgerConfig()}, {StreamDeadLetters, t.deadLettersConfig()}} {
+		faults = append(faults, provisionStream(ctx, js, one.role, one.want))
 	}
-	if _, err := js.KeyValue(ctx, t.ControlBucket()); errors.Is(err, jetstream.ErrBucketNotFound) {
-		if _, err := js.CreateKeyValue(ctx, t.controlConfig()); err != nil {
-			faults = append(faults, fmt.Errorf("create bucket %s: %w", t.ControlBucket(), err))
-		}
-	} else if err != nil {
-		faults = append(faults, fmt.Errorf("open bucket %s: %w", t.ControlBucket(), err))
-	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, provisionBucket(ctx, js, StreamControl, t.controlConfig()))...)
 }
 
 // ErrLedgerLost is returned by Provision where lanes have been served and the
@@ -233,7 +227,7 @@ func checkLedgerLost(ctx context.Context, js jetstream.JetStream, t Topology) er
 		t.LedgerStream(), ErrLedgerLost, t.ControlBucket())
 }
 
-func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+func provisionStream(ctx context.Context, js jetstream.JetStream, role StreamRole, want jetstream.StreamConfig) error {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err = js.CreateStream(ctx, want); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -247,7 +241,35 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", want.Name, err)
 	}
-	return contradictions(stream.CachedInfo().Config, want)
+	return contradictions(differences(role, stream.CachedInfo().Config, want))
+}
+
+// bucketConfig is what the stream of a bucket must be, whoever has made it:
+// whatever keeps keys will do, if it keeps them.
+func bucketConfig(bucket string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{Name: kvStream(bucket), Storage: jetstream.FileStorage}
+}
+
+func provisionBucket(ctx context.Context, js jetstream.JetStream, role StreamRole, want jetstream.KeyValueConfig) error {
+	err := checkBucket(ctx, js, role, want.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if _, err = js.CreateKeyValue(ctx, want); err != nil {
+			err = fmt.Errorf("create bucket %s: %w", want.Bucket, err)
+		}
+	}
+	return err
+}
+
+// checkBucket refuses a bucket that may forget.
+func checkBucket(ctx context.Context, js jetstream.JetStream, role StreamRole, bucket string) error {
+	stream, err := js.Stream(ctx, kvStream(bucket))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = jetstream.ErrBucketNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	return contradictions(differences(role, stream.CachedInfo().Config, bucketConfig(bucket)))
 }
 
 // CheckTopology reports what is missing or contradicts, and changes nothing.

@@ -241,6 +241,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err := check(ctx, w.js, w.cfg.Topology); err != nil {
 		return err
 	}
+	w.mentionReplicas(ctx)
 	if err := w.observeClock(ctx); err != nil {
 		return err
 	}
@@ -292,10 +293,20 @@ func (w *Worker) observeClock(ctx context.Context) error {
 		return fmt.Errorf("open stream %s: %w", w.cfg.Topology.RequestsStream(), err)
 	}
 	w.clock.observe(stream.CachedInfo().TimeStamp)
-	if have := stream.CachedInfo().Config.Replicas; have < w.cfg.Topology.Replicas {
-		w.log.Warn("streams have fewer replicas than configured: change them with the nats CLI", "have", have, "configured", w.cfg.Topology.Replicas)
-	}
 	return nil
+}
+
+// mentionReplicas names the streams that fewer servers hold than it is
+// configured: an operator may mean it, for a while.
+func (w *Worker) mentionReplicas(ctx context.Context) {
+	if w.cfg.Topology.Replicas <= 1 {
+		return // there are no fewer
+	}
+	for _, s := range Inspect(ctx, w.js, w.cfg.Topology) {
+		if s.Info != nil && s.Info.Config.Replicas < w.cfg.Topology.Replicas {
+			w.log.Warn("stream has fewer replicas than configured: change it with the nats CLI", "stream", s.Name, "have", s.Info.Config.Replicas, "configured", w.cfg.Topology.Replicas)
+		}
+	}
 }
 
 // keepFollowing restarts the watch on pauses when it ends early.

@@ -56,10 +56,7 @@ func (l *server) missing(ctx context.Context, s pipeline.StreamState) {
 func (l *server) stream(s pipeline.StreamState) {
 	check, before := streamCheck(s), len(l.findings)
 	for _, d := range s.Differences {
-		l.fail(cli.ExitUsage, check, "change it with `nats stream edit "+s.Name+"`, or remove the stream", "%s is %s, it must be %s", d.Setting, d.Have, d.Want)
-	}
-	if s.Role == pipeline.StreamControl && s.Info.Config.Storage != jetstream.FileStorage {
-		l.warn(check, "make the bucket anew with file storage", "it is in memory: what lanes are bound to is gone with the server")
+		l.fail(cli.ExitUsage, check, d.Mend(), "%s is %s, it must be %s", d.Setting, d.Have, d.Want)
 	}
 	l.replicas(s)
 	l.room(s)

@@ -44,11 +44,15 @@ func TestStreamsContradict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "UIPATH_CONTROL", Storage: jetstream.MemoryStorage}); err != nil {
+		t.Fatal(err)
+	}
 	findings := look(t, s)
 	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "max age is 1h0m0s, it must be 0s -> change it with `nats stream edit UIPATH_REQUESTS`")
 	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "subjects is uipath.requests.>, it must be")
-	if got := len(failures(findings, "NATS")); got != 2 {
-		t.Errorf("got %d failures, want a line for each of two differences", got)
+	expect(t, findings, doctor.Fail, "stream KV_UIPATH_CONTROL", "storage is Memory, it must be File -> NATS lets nobody change it: stop the workers, and `nats kv del UIPATH_CONTROL`")
+	if got := len(failures(findings, "NATS")); got != 3 {
+		t.Errorf("got %d failures, want a line for each of three differences", got)
 	}
 	if got := code(findings); got != cli.ExitUsage {
 		t.Errorf("got exit code %d", got)
