@@ -13,12 +13,13 @@ import (
 // StreamRole is what a stream is there for.
 type StreamRole string
 
-// The streams of an installation; the bucket is the one of that name.
+// The streams of an installation; the buckets are those of that name.
 const (
 	StreamRequests    StreamRole = "requests"
 	StreamLedger      StreamRole = "ledger"
 	StreamDeadLetters StreamRole = "dead letters"
 	StreamControl     StreamRole = "control bucket"
+	StreamTokens      StreamRole = "tokens bucket"
 )
 
 // StreamState is what was found where a stream of the installation should be.
@@ -61,9 +62,20 @@ func (s StreamState) fault() error {
 	return contradictions(s.Differences)
 }
 
-// Inspect looks at each stream of an installation but the tokens', which only
-// those who share logins have, and changes nothing. They are
-// asked after at once: one without a leader gives no answer as long as ctx lasts.
+// InspectTokens looks at the bucket that those have who share logins, and changes
+// nothing.
+func InspectTokens(ctx context.Context, js jetstream.JetStream, t Topology) StreamState {
+	s := StreamState{Role: StreamTokens, Name: kvStream(t.TokensBucket())}
+	s.Info, s.Err = streamInfo(ctx, js, s.Name)
+	if s.Info != nil {
+		s.Differences = differences("", s.Info.Config, bucketConfig(t.TokensBucket()))
+	}
+	return s
+}
+
+// Inspect looks at each stream of an installation but the tokens', for which see
+// InspectTokens, and changes nothing. They are asked after at once: one without a
+// leader gives no answer as long as ctx lasts.
 func Inspect(ctx context.Context, js jetstream.JetStream, t Topology) []StreamState {
 	t = t.withDefaults()
 	states := []StreamState{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -239,7 +240,7 @@ func TestTrialsChangeNothing(t *testing.T) {
 	ctx := t.Context()
 	topology := pipeline.Topology{}
 	state := func() (states []string) {
-		for _, s := range pipeline.Inspect(ctx, js, topology) {
+		for _, s := range append(pipeline.Inspect(ctx, js, topology), pipeline.InspectTokens(ctx, js, topology)) {
 			if s.Info != nil {
 				states = append(states, fmt.Sprint(s.Name, s.Info.State, s.Info.Config))
 			}
@@ -249,7 +250,7 @@ func TestTrialsChangeNothing(t *testing.T) {
 	try := func() {
 		t.Helper()
 		before := state()
-		for _, trial := range topology.Trials(pipeline.Inspect(ctx, js, topology), true) {
+		for _, trial := range topology.Trials(append(pipeline.Inspect(ctx, js, topology), pipeline.InspectTokens(ctx, js, topology)), true) {
 			msg := trial.Message
 			answer, err := nc.RequestMsg(msg, 5*time.Second)
 			switch {
@@ -268,6 +269,9 @@ func TestTrialsChangeNothing(t *testing.T) {
 	if err := pipeline.Provision(ctx, js, topology); err != nil {
 		t.Fatal(err)
 	}
+	if err := pipeline.NewTokenBucket(js, topology).Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
 	try()
 	if _, err := js.Publish(ctx, "uipath.requests.Default.-.items.Invoices", nil); err != nil {
 		t.Fatal(err)
@@ -278,4 +282,46 @@ func TestTrialsChangeNothing(t *testing.T) {
 // refused tells an answer that is an error, of the API or of a direct get.
 func refused(m *nats.Msg) bool {
 	return strings.Contains(string(m.Data), `"error":{`) || m.Header.Get("Status") == "404"
+}
+
+// All that a worker is granted is tried, or named as untried, and nothing else
+// is: what is missing of the rest is found when it is needed.
+func TestTrialsCoverTheRole(t *testing.T) {
+	t.Parallel()
+	topology := pipeline.Topology{Prefix: "acme"}
+	js, _ := servertest.JetStream(t)
+	look := func() []pipeline.StreamState {
+		return append(pipeline.Inspect(t.Context(), js, topology), pipeline.InspectTokens(t.Context(), js, topology))
+	}
+	missing := look()
+	if err := pipeline.Provision(t.Context(), js, topology); err != nil {
+		t.Fatal(err)
+	}
+	if err := pipeline.NewTokenBucket(js, topology).Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var tried []string
+	for _, states := range [][]pipeline.StreamState{missing, look()} {
+		for _, trial := range topology.Trials(states, true) {
+			tried = append(tried, trial.Message.Subject)
+		}
+		for _, s := range states {
+			tried = append(tried, "$JS.API.STREAM.INFO."+s.Name) // which the look asks for
+		}
+	}
+	tried = append(tried, "$JS.API.INFO") // which doctor asks for
+	granted, err := topology.Permissions(pipeline.RoleWorker, pipeline.Scope{Provision: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range granted.Publish {
+		if !slices.Contains(topology.Untried(), p.Subject) && !slices.ContainsFunc(tried, func(subject string) bool { return server.SubjectsCollide(subject, p.Subject) }) {
+			t.Errorf("%s (%s) is neither tried nor named as untried", p.Subject, p.Why)
+		}
+	}
+	for _, subject := range append(tried, topology.Untried()...) {
+		if !slices.ContainsFunc(granted.Publish, func(p pipeline.Permission) bool { return server.SubjectsCollide(subject, p.Subject) }) {
+			t.Errorf("%s is tried or named, and not granted to a worker", subject)
+		}
+	}
 }

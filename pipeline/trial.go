@@ -18,9 +18,10 @@ type Trial struct {
 	Message *nats.Msg
 }
 
-// Untried are the rights that workers need and that are not tried: whoever
-// subscribes to outcomes or dead letters would see what no stream takes, and
-// what removes messages had better not depend on being refused.
+// Untried are the rights that workers need and that Trials do not try, nor the
+// look at the streams: whoever subscribes to outcomes or dead letters would see
+// what no stream takes, and what removes messages had better not depend on being
+// refused.
 func (t Topology) Untried() []string {
 	return []string{
 		t.subject("outcomes", ">"),
@@ -71,6 +72,7 @@ func (t Topology) trialsOf(s StreamState) []Trial {
 	case StreamRequests:
 		return append(consumers("requests", t.subject("requests", "-", "-", "items", nobody)),
 			read("see how far consumers of requests are", "$JS.API.CONSUMER.LIST."+s.Name),
+			read("see whether a consumer of requests is done with", "$JS.API.CONSUMER.INFO."+s.Name+"."+nobody),
 			read("remove consumers of requests that are done with", "$JS.API.CONSUMER.DELETE."+s.Name+"."+nobody))
 	case StreamLedger:
 		claim := t.subject("claims", "-", "-", "probe", "-", nobody)
@@ -86,6 +88,14 @@ func (t Topology) trialsOf(s StreamState) []Trial {
 			unstored("agree with other workers", key),
 			read("see what workers have agreed", "$JS.API.DIRECT.GET."+s.Name+"."+key),
 			broken("follow what workers agree", "$JS.API.CONSUMER.CREATE."+s.Name+"."+nobody+"."+key),
+			read("follow no longer what workers agree", "$JS.API.CONSUMER.DELETE."+s.Name+"."+nobody),
+			read("follow what workers agree as fast as it comes", "$JS.FC."+s.Name+"."+nobody+".1"),
+		}
+	case StreamTokens:
+		key := "$KV." + t.TokensBucket() + ".tenants." + nobody
+		return []Trial{
+			unstored("store logins", key),
+			read("read stored logins", "$JS.API.DIRECT.GET."+s.Name+"."+key),
 		}
 	}
 	return nil

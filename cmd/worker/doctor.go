@@ -150,6 +150,9 @@ func (c *doctorCommand) natsOf(s settings, served []tenant) doctor.Server {
 	}
 	for _, t := range served {
 		looked.Tenants = append(looked.Tenants, t.Name)
+		if kind, err := t.kind(); err == nil && kind == loginUser && s.Tokens.Store == storeBucket {
+			looked.Tokens = true
+		}
 	}
 	return looked
 }

@@ -23,6 +23,7 @@ type Server struct {
 	Topology  pipeline.Topology
 	Provision bool     // worker run makes the streams that are missing
 	Tenants   []string // that are served
+	Tokens    bool     // logins are kept in the installation's bucket
 	// TenantsUnknown is that the settings could not be read, or name no tenant.
 	TenantsUnknown bool
 	MonitorURL     string // of the server's monitoring; empty: not known
@@ -93,7 +94,11 @@ func (s Server) within(ctx context.Context) (context.Context, context.CancelFunc
 func (l *server) inspect(ctx context.Context) []pipeline.StreamState {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
-	return pipeline.Inspect(ctx, l.js, l.Topology)
+	states := pipeline.Inspect(ctx, l.js, l.Topology)
+	if l.Tokens { // else nobody needs a right on it
+		states = append(states, pipeline.InspectTokens(ctx, l.js, l.Topology))
+	}
+	return states
 }
 
 func (l *server) connect(ctx context.Context) bool {

@@ -42,7 +42,7 @@ func TestRightsDenied(t *testing.T) {
 	expect(t, findings, doctor.Fail, "stream UIPATH_DEADLETTERS", "may not ask for its state")
 	expect(t, findings, doctor.Fail, "rights", "to write claims, publishing to uipath.claims.-.-.probe.-.doctor_")
 	expect(t, findings, doctor.Fail, "rights", "`worker permissions worker`")
-	if got, want := len(failures(findings, "NATS")), 4; got != want {
+	if got, want := len(failures(findings, "NATS")), 5; got != want {
 		t.Errorf("got %d failures, want %d: %v", got, want, failures(findings, "NATS"))
 	}
 	if got := code(findings); got != cli.ExitCredentials {
@@ -52,6 +52,41 @@ func TestRightsDenied(t *testing.T) {
 	findings = look(t, at(s.ClientURL(), nats.UserInfo("deaf", secret)))
 	expect(t, findings, doctor.Fail, "rights", "subscribing to _INBOX.")
 	expect(t, findings, doctor.Skip, "JetStream", "mend the right to subscribe first")
+}
+
+// What is asked for first when a lane has long been empty is tried, and so is
+// what only logins in the bucket need.
+func TestRightsNeededLate(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, &server.Options{JetStream: true, Users: []*server.User{{Username: "all", Password: secret}, {
+		Username: "poor", Password: secret, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{
+			"$JS.API.CONSUMER.INFO.>", "$JS.FC.>", "$KV.UIPATH_TOKENS.>", "$JS.API.DIRECT.GET.KV_UIPATH_TOKENS.>",
+		}}},
+	}}})
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("all", secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	provision(t, js)
+	if err := pipeline.NewTokenBucket(js, pipeline.Topology{}).Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	poor := at(s.ClientURL(), nats.UserInfo("poor", secret))
+	findings := look(t, poor)
+	expect(t, findings, doctor.Fail, "rights", "publishing to $JS.API.CONSUMER.INFO.UIPATH_REQUESTS.doctor_")
+	expect(t, findings, doctor.Fail, "rights", "publishing to $JS.FC.KV_UIPATH_CONTROL.doctor_")
+	if got := len(failures(findings, "NATS")); got != 2 {
+		t.Errorf("got %d failures, want none of the bucket that is not used", got)
+	}
+	poor.Tokens = true
+	findings = look(t, poor)
+	expect(t, findings, doctor.Fail, "rights", "to store logins, publishing to $KV.UIPATH_TOKENS.tenants.doctor_")
+	expect(t, findings, doctor.Fail, "rights", "to read stored logins, publishing to $JS.API.DIRECT.GET.KV_UIPATH_TOKENS.$KV.UIPATH_TOKENS.tenants.doctor_")
 }
 
 // The role worker is enough, with what makes streams and without.
@@ -99,7 +134,7 @@ func TestRoles(t *testing.T) {
 	provision(t, js)
 	for _, name := range []string{"maker", "worker"} {
 		findings := look(t, as(name))
-		expect(t, findings, doctor.OK, "rights", "all 15 that were tried are granted")
+		expect(t, findings, doctor.OK, "rights", "all 18 that were tried are granted")
 		if got := code(findings); got != cli.ExitOK {
 			t.Errorf("%s: got exit code %d", name, got)
 		}

@@ -75,7 +75,7 @@ func TestNATSIsNotChanged(t *testing.T) {
 		return append(states, fmt.Sprint(info.Streams, info.Consumers, info.Store))
 	}
 	before := state()
-	expect(t, look(t, s), doctor.OK, "rights", "all 15 that were tried are granted")
+	expect(t, look(t, s), doctor.OK, "rights", "all 18 that were tried are granted")
 	if after := state(); !slices.Equal(before, after) {
 		t.Errorf("before:\n%v\nafter:\n%v", before, after)
 	}
@@ -283,6 +283,24 @@ func TestPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, look(t, s), doctor.Warn, "paused lanes", "and 0 requests wait -> nats consumer resume UIPATH_REQUESTS "+name)
+}
+
+// The bucket of logins is looked at where logins are kept there.
+func TestTokensBucket(t *testing.T) {
+	t.Parallel()
+	s, js := installation(t)
+	provision(t, js)
+	s.Tokens = true
+	findings := look(t, s)
+	expect(t, findings, doctor.OK, "stream KV_UIPATH_TOKENS", "missing: worker login makes it")
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "UIPATH_TOKENS", Storage: jetstream.MemoryStorage}); err != nil {
+		t.Fatal(err)
+	}
+	s.Topology.Replicas = 3
+	findings = look(t, s)
+	expect(t, findings, doctor.Fail, "stream KV_UIPATH_TOKENS", "storage is Memory, it must be File -> NATS lets nobody change it")
+	expect(t, findings, doctor.Warn, "stream KV_UIPATH_TOKENS", "1 replica, and the setting replicas says 3")
+	expect(t, findings, doctor.OK, "rights", "all 20 that were tried are granted")
 }
 
 func TestLedgerLost(t *testing.T) {

@@ -26,7 +26,7 @@ func (l *server) waiting(ctx context.Context, states []pipeline.StreamState) {
 			l.backlog(ctx)
 		case pipeline.StreamDeadLetters:
 			l.deadLetters(s)
-		case pipeline.StreamLedger, pipeline.StreamControl:
+		case pipeline.StreamLedger, pipeline.StreamControl, pipeline.StreamTokens:
 		}
 	}
 }
