@@ -18,7 +18,8 @@ func (l *server) clock(ctx context.Context, states []pipeline.StreamState) {
 		sent := time.Now()
 		stream, err := l.js.Stream(ctx, s.Name)
 		if err != nil {
-			break
+			l.skip(checkClock, "look again, and see the server's log should it come again", "stream %s was not to be asked for its state: %v", s.Name, noAnswer(ctx, err))
+			return
 		}
 		got := time.Now()
 		skew := stream.CachedInfo().TimeStamp.Sub(sent.Add(got.Sub(sent) / 2))

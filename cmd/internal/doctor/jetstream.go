@@ -41,7 +41,7 @@ func (l *server) jetStream(ctx context.Context) bool {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		l.fail(cli.ExitUsage, checkJetStream, "enable JetStream for the account (jetstream: enabled in nats-server.conf, or limits in its JWT)", "not enabled for this account")
 	case err != nil:
-		l.fail(cli.ExitUnreachable, checkJetStream, "see in the server's log whether JetStream has a leader", "no answer: %v", context.Cause(ctx))
+		l.fail(cli.ExitUnreachable, checkJetStream, "see in the server's log whether JetStream has a leader", "no answer: %v", noAnswer(ctx, err))
 	default:
 		l.ok(checkJetStream, "enabled%s", domain(info))
 		l.account(info)
@@ -59,14 +59,27 @@ func (l *server) jetStreamUnseen(ctx context.Context) bool {
 		return false
 	}
 	_, err := l.js.Stream(ctx, l.Topology.RequestsStream())
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	switch {
+	case err == nil, errors.Is(err, jetstream.ErrStreamNotFound):
+		l.ok(checkJetStream, "enabled")
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 		l.fail(cli.ExitUsage, checkJetStream, "enable JetStream on the server and for the account", "the requests stream cannot be asked for: %v", err)
 		l.skipAll(checkJetStream, checkAccount)
 		return false
+	default: // others may answer
+		l.fail(cli.ExitUnreachable, checkJetStream, "see in the server's log whether JetStream and the requests stream have a leader", "the requests stream cannot be asked for: %v", noAnswer(ctx, err))
 	}
-	l.ok(checkJetStream, "enabled")
 	l.skip(checkAccount, "look with the role operator, should they matter", "this user may not ask for them, and need not")
 	return true
+}
+
+// noAnswer is why something was not answered: the end of the check's time, or
+// what the server says.
+func noAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) //nolint:wrapcheck // it says what took too long
+	}
+	return err
 }
 
 func domain(info *jetstream.AccountInfo) string {

@@ -80,6 +80,83 @@ func TestJetStreamOffForTheAccount(t *testing.T) {
 	expect(t, findings, doctor.Fail, "JetStream", "not enabled for this account")
 }
 
+// answers has a server without JetStream answer what JetStream is asked by each
+// of the subjects; an empty answer is none.
+func answers(t *testing.T, url string, of map[string]string) {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.UserInfo("all", secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	for subject, answer := range of {
+		_, err := nc.Subscribe(subject, func(m *nats.Msg) {
+			if answer != "" && m.Reply != "" {
+				_ = m.Respond([]byte(answer)) // who asks sees it
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errorOf is JetStream's answer of that kind.
+func errorOf(status, code int, text string) string {
+	return fmt.Sprintf(`{"error":{"code":%d,"err_code":%d,"description":%q}}`, status, code, text)
+}
+
+// withWorker has a user who may not ask for JetStream's state, as workers need not.
+func withWorker() *server.Options {
+	return &server.Options{Users: []*server.User{{Username: "all", Password: secret}, {
+		Username: "worker", Password: secret, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.INFO"}}},
+	}}}
+}
+
+// What the server says is told where it answers with an error, as it does
+// without a leader.
+func TestJetStreamWithoutLeader(t *testing.T) {
+	t.Parallel()
+	const leaderless = "JetStream system temporarily unavailable"
+	url := servertest.Start(t, withWorker()).ClientURL()
+	answers(t, url, map[string]string{
+		"$JS.API.INFO": errorOf(503, 10008, leaderless), "$JS.API.STREAM.INFO.UIPATH_REQUESTS": errorOf(503, 10008, leaderless),
+		"$JS.API.STREAM.INFO.UIPATH_LEDGER": errorOf(404, 10059, "stream not found"),
+	})
+	for _, user := range []string{"all", "worker"} {
+		s := at(url, nats.UserInfo(user, secret))
+		s.Timeout = time.Second
+		findings := look(t, s)
+		expect(t, findings, doctor.Fail, "JetStream", leaderless)
+		if got := code(findings); got != cli.ExitUnreachable {
+			t.Errorf("%s: got exit code %d", user, got)
+		}
+	}
+}
+
+// A requests stream that does not answer leaves the rest to be looked at.
+func TestRequestsStreamIsSilent(t *testing.T) {
+	t.Parallel()
+	url := servertest.Start(t, withWorker()).ClientURL()
+	missing := errorOf(404, 10059, "stream not found")
+	answers(t, url, map[string]string{
+		"$JS.API.STREAM.INFO.UIPATH_REQUESTS": "", "$JS.API.STREAM.INFO.UIPATH_LEDGER": missing,
+		"$JS.API.STREAM.INFO.UIPATH_DEADLETTERS": missing, "$JS.API.STREAM.INFO.KV_UIPATH_CONTROL": missing,
+	})
+	s := at(url, nats.UserInfo("worker", secret))
+	s.Timeout = 300 * time.Millisecond
+	findings := look(t, s)
+	expect(t, findings, doctor.Fail, "JetStream", "no answer within 300ms (--timeout)")
+	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "no answer")
+	expect(t, findings, doctor.OK, "stream UIPATH_LEDGER", "missing: worker run makes it")
+	if got := code(findings); got != cli.ExitUnreachable {
+		t.Errorf("got exit code %d", got)
+	}
+}
+
 func TestEncryption(t *testing.T) {
 	t.Parallel()
 	shown, pool := certificate(t, time.Now().Add(10*24*time.Hour+time.Hour))

@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"waybill/cmd/internal/cli"
 	"waybill/pipeline"
+	"waybill/pipeline/embedded/servertest"
 )
 
 func TestOlderThan(t *testing.T) {
@@ -156,4 +158,15 @@ func codeText(err error) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%d: %v", e.Code, err)
+}
+
+// What keeps a stream from telling the time is told.
+func TestClockNotTold(t *testing.T) {
+	t.Parallel()
+	js, _ := servertest.JetStream(t)
+	l := &server{Server: Server{Timeout: 10 * time.Second}, js: js}
+	l.clock(t.Context(), []pipeline.StreamState{{Name: "GONE", Info: &jetstream.StreamInfo{}}})
+	if got := l.findings[0]; got.Mark != Skip || !strings.Contains(got.Found, "stream GONE was not to be asked for its state: nats: API error") {
+		t.Errorf("got %+v", got)
+	}
 }
