@@ -92,6 +92,10 @@ func DeniedIn(ctx context.Context) *DeniedError {
 	return denied
 }
 
+// left is the removal of a reader's ordered consumer, which nats.go names so; a
+// lane's consumer, which the worker must be able to remove, has more parts.
+var left = regexp.MustCompile(`\.CONSUMER\.DELETE\.[^.]+\.[0-9A-Za-z]{22}_\d+$`)
+
 // note is told of what the server reports, and reports whether that is all
 // there is to do. The removal of a consumer that follows a stream in order is
 // nobody's business: who may not do that leaves it to expire, as it soon does.
@@ -99,7 +103,7 @@ func DeniedIn(ctx context.Context) *DeniedError {
 // the log can.
 func (d *Denials) note(err error) (done bool) {
 	denied := deniedBy(err)
-	if denied != nil && strings.Contains(denied.Subject, ".CONSUMER.DELETE.") {
+	if denied != nil && left.MatchString(denied.Subject) {
 		return true
 	}
 	if d == nil || denied == nil {

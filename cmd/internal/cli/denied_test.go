@@ -23,7 +23,8 @@ func TestDenials(t *testing.T) {
 	defer stopOuter()
 	inner, stopInner := d.Watch(outer)
 	d.note(errors.New("slow consumer"))
-	d.note(violated(`Publish to "$JS.API.CONSUMER.DELETE.UIPATH_LEDGER.x_1"`))
+	d.note(violated(`Publish to "$JS.API.CONSUMER.DELETE.UIPATH_LEDGER.TnZ4JB1ZGbkMpjbrj8YrKA_1"`))
+	d.note(violated(`Publish to "uipath.api.CONSUMER.DELETE.UIPATH_LEDGER.TnZ4JB1ZGbkMpjbrj8YrKA_12"`))
 	if inner.Err() != nil {
 		t.Errorf("ended by %v, which denies nothing that is needed", context.Cause(inner))
 	}
@@ -42,6 +43,21 @@ func TestDenials(t *testing.T) {
 	}
 	checkError(t, denied.Needs("worker"), ExitCredentials, "set NATS_INBOX_PREFIX")
 	checkError(t, (&DeniedError{Subject: "a.b"}).Needs("worker --provision"), ExitCredentials, "`worker permissions worker --provision`")
+}
+
+// A worker that may not remove a lane's consumer, or that of its own watch, lacks
+// a right of its role.
+func TestDenialOfRemoval(t *testing.T) {
+	t.Parallel()
+	for _, consumer := range []string{"UIPATH_REQUESTS.Default_items_Invoices_1a2b3c4d", "UIPATH_REQUESTS.a_items_b_12345678", "KV_UIPATH_CONTROL.q1w2e3r4"} {
+		var d Denials
+		ctx, stop := d.Watch(t.Context())
+		d.note(violated(`Publish to "$JS.API.CONSUMER.DELETE.` + consumer + `"`))
+		if got := DeniedIn(ctx); got == nil {
+			t.Errorf("%s: it goes on", consumer)
+		}
+		stop()
+	}
 }
 
 // Where nobody wants to know, nothing happens.
