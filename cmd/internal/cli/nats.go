@@ -54,9 +54,9 @@ func (n *NATS) AddFlags(fs *pflag.FlagSet) {
 }
 
 // Connect connects under the given client name, where JetStream is asked as
-// $JS.API, and keeps the connection up for as long as it is not closed. Its
-// errors carry exit codes: a server that does not answer, credentials that are
-// refused, settings that cannot work.
+// $JS.API, and keeps the connection up for as long as it is not closed; ctx is
+// for the connecting alone. Its errors carry exit codes: a server that does not
+// answer, credentials that are refused, settings that cannot work.
 func (n NATS) Connect(ctx context.Context, name string) (*nats.Conn, error) {
 	nc, api, err := n.ConnectFrom(ctx, name)
 	if err != nil {
@@ -83,8 +83,14 @@ func (n NATS) ConnectFrom(ctx context.Context, name string) (nc *nats.Conn, apiP
 	if err != nil {
 		return nil, "", err
 	}
+	return await(ctx, func() (*nats.Conn, string, error) { return n.dial(opts) })
+}
+
+// dial tries each server of the list, for as long as that may take.
+func (n NATS) dial(opts []nats.Option) (*nats.Conn, string, error) {
 	if n.Context == "" {
-		if nc, err = nats.Connect(n.URL, opts...); err != nil {
+		nc, err := nats.Connect(n.URL, opts...)
+		if err != nil {
 			return nil, "", explain(err, redact(n.URL))
 		}
 		return nc, jetstream.DefaultAPIPrefix, nil
@@ -94,6 +100,35 @@ func (n NATS) ConnectFrom(ctx context.Context, name string) (nc *nats.Conn, apiP
 		return nil, "", explain(err, "the server of context "+n.Context)
 	}
 	return nc, apiPrefixOf(settings), nil
+}
+
+// await gives up when ctx ends, which the client of NATS does not heed: its
+// dialing goes on for no longer than its list of servers lasts, and a connection
+// that comes of it is closed.
+func await(ctx context.Context, dial func() (*nats.Conn, string, error)) (*nats.Conn, string, error) {
+	type dialed struct {
+		nc  *nats.Conn
+		api string
+		err error
+	}
+	done, left := make(chan dialed), make(chan struct{})
+	go func() {
+		nc, api, err := dial()
+		select {
+		case done <- dialed{nc, api, err}:
+		case <-left:
+			if nc != nil {
+				nc.Close()
+			}
+		}
+	}()
+	select {
+	case d := <-done:
+		return d.nc, d.api, d.err
+	case <-ctx.Done():
+		close(left)
+		return nil, "", fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
+	}
 }
 
 // apiPrefixOf reads a context as the nats CLI does: the domain goes first.

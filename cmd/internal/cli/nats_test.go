@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -146,6 +147,72 @@ func TestConnectCanceled(t *testing.T) {
 	cancel()
 	if _, err := (NATS{}).Connect(ctx, "enqueue"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+// silent takes connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var taken []net.Conn
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			taken = append(taken, conn)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-ended
+		for _, conn := range taken {
+			_ = conn.Close()
+		}
+	})
+	return l.Addr().String()
+}
+
+// Who gives up while servers say nothing does not wait for each of them.
+func TestConnectGivesUp(t *testing.T) {
+	t.Parallel()
+	url := strings.Join([]string{silent(t), silent(t), silent(t)}, ",")
+	why := errors.New("long enough")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, why)
+	defer cancel()
+	begin := time.Now()
+	_, _, err := NATS{URL: url}.ConnectFrom(ctx, "enqueue")
+	if took := time.Since(begin); !errors.Is(err, why) || took > 3*time.Second {
+		t.Errorf("error %v after %s, want %v at once", err, took, why)
+	}
+}
+
+// A connection that comes when nobody waits for it any more is closed.
+func TestConnectedTooLate(t *testing.T) {
+	t.Parallel()
+	url := "nats://u:hush@" + startServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	late, closed := make(chan struct{}), make(chan struct{})
+	cancel()
+	_, _, err := await(ctx, func() (*nats.Conn, string, error) {
+		<-late
+		nc, err := nats.Connect(url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+		return nc, "", err
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	close(late)
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Error("it is left open")
 	}
 }
 

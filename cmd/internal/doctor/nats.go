@@ -19,7 +19,7 @@ import (
 
 // Server says what is to be looked at of NATS.
 type Server struct {
-	Connect   func(context.Context) (*nats.Conn, error)
+	Connect   func(context.Context) (*nats.Conn, error) // which heeds the context
 	Topology  pipeline.Topology
 	Provision bool     // worker run makes the streams that are missing
 	Tenants   []string // that are served
@@ -104,8 +104,11 @@ func (l *server) inspect(ctx context.Context) []pipeline.StreamState {
 func (l *server) connect(ctx context.Context) bool {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
-	nc, err := l.dial(ctx)
+	nc, err := l.Connect(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = cli.Errorf(cli.ExitUnreachable, "%w", context.Cause(ctx))
+		}
 		l.unconnected(err)
 		return false
 	}
@@ -145,31 +148,6 @@ func (l *server) unconnected(err error) {
 		found, mend = e.Found(), e.Mend
 	}
 	l.fail(code, checkConnection, mend, "%s", found)
-}
-
-// dial gives up in time: a client of NATS tries each server of its list for as
-// long as that may take.
-func (l *server) dial(ctx context.Context) (*nats.Conn, error) {
-	type dialed struct {
-		nc  *nats.Conn
-		err error
-	}
-	done := make(chan dialed, 1)
-	go func() {
-		nc, err := l.Connect(ctx)
-		done <- dialed{nc, err}
-	}()
-	select {
-	case d := <-done:
-		return d.nc, d.err
-	case <-ctx.Done():
-		go func() {
-			if d := <-done; d.nc != nil {
-				d.nc.Close()
-			}
-		}()
-		return nil, cli.Errorf(cli.ExitUnreachable, "%w", context.Cause(ctx))
-	}
 }
 
 // inProcess is the address of a server in this process.
