@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,8 +47,9 @@ could not look; what it found; and after an arrow, what to change.
 
 NATS: connection, encryption, version, JetStream and its limits, each stream and
 its settings, replicas and room, what waits or came to nothing, and each right
-that a worker needs, tried by messages that cannot be stored. How often the server
-syncs is known to its monitoring alone: --nats-monitor.
+that a worker needs, tried by messages that cannot be stored. How often a server
+syncs is known to its own monitoring alone: --nats-monitor, or NATS_MONITOR where
+its address holds a password. Of a cluster, look at each server.
 
 Each tenant, or those that are named: URL, name, connection, certificate, login,
 scopes, default folder, and each call that workers make. The rights to list queue
@@ -68,8 +70,8 @@ be reached; 4 where something cannot be reached, and nothing else failed.`,
 	fs := cmd.Flags()
 	fs.StringVar(&c.config, "config", "", "configuration file (default "+defaultFile+", if it is there)")
 	cli.OutputFlag(fs, &c.output, cli.FormatTable)
-	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest time one check may take")
-	fs.StringVar(&c.monitor, "nats-monitor", "", "monitoring of the NATS server, such as http://nats.example.net:8222")
+	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest time one check may take; one that may renew a user's login takes up to 75s all the same")
+	fs.StringVar(&c.monitor, "nats-monitor", "", "monitoring of one NATS server, such as http://nats.example.net:8222 (NATS_MONITOR)")
 	fs.BoolVar(&c.provision, "provision", true, "worker run makes missing streams; false: it is started with --provision=false")
 	fs.IntVar(&c.replicas, "replicas", 0, "servers that are to hold each stream, as for worker run")
 	fs.BoolVar(&c.noListReads, "no-list-reads", false, "do not try the rights to list queue items and jobs")
@@ -82,6 +84,10 @@ func (c *doctorCommand) run(cmd *cobra.Command, args []string) error {
 	if c.timeout <= 0 {
 		return cli.Errorf(cli.ExitUsage, "--timeout %s: give a positive time", c.timeout)
 	}
+	if cli.HasPassword(c.monitor) {
+		return cli.Errorf(cli.ExitUsage, "--nats-monitor holds a password, which everybody on this machine could read: put it into NATS_MONITOR")
+	}
+	c.monitor = cmp.Or(c.monitor, os.Getenv("NATS_MONITOR"))
 	findings, err := c.examine(cmd.Context(), args)
 	if err != nil {
 		return err

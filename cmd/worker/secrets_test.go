@@ -134,6 +134,7 @@ func TestNoCommandTellsASecret(t *testing.T) {
 	k := &keeper{secrets: map[string]string{
 		"NATS password": "n4ts-pa55/word", "client secret": "cl13nt s3cret+/=&", "personal access token": "rt_p3rs0nal-t0ken",
 		"password": "pa55 w0rd+\"ß", "user key": "u5er-key/+=", "token key": strings.TrimSpace(key),
+		"monitoring password": "m0n1tor-pa55/word",
 	}}
 	sim := simulator.New(simulator.Config{
 		ClientID: "app", ClientSecret: k.secrets["client secret"], PersonalAccessToken: k.secrets["personal access token"],
@@ -179,7 +180,7 @@ func TestNoCommandTellsASecret(t *testing.T) {
 					if way == "password" {
 						base = address
 					}
-					env := []string{"NATS_URL=" + natsURL, "UIPATH_URL=" + base, "UIPATH_TENANT=" + state, "UIPATH_FOLDER_PATH=Shared"}
+					env := []string{"NATS_URL=" + natsURL, "NATS_MONITOR=http://u:" + url.PathEscape(k.secrets["monitoring password"]) + "@" + strings.TrimPrefix(address, "http://"), "UIPATH_URL=" + base, "UIPATH_TENANT=" + state, "UIPATH_FOLDER_PATH=Shared"}
 					for _, variable := range environment {
 						env = append(env, strings.ReplaceAll(variable, "ORCHESTRATOR", address))
 					}

@@ -141,7 +141,7 @@ func apiPrefixOf(settings natscontext.Settings) string {
 
 // withEnvironment fills in what no flag says.
 func (n NATS) withEnvironment() (NATS, error) {
-	if hasPassword(n.URL) {
+	if HasPassword(n.URL) {
 		return n, Errorf(ExitUsage, "--nats-url holds a password, which everybody on this machine could read: put it into NATS_URL or use --nats-creds")
 	}
 	if n.URL != "" && n.Context != "" {

@@ -80,7 +80,9 @@ func explainAlert(alert error, where string) error {
 	return Errorf(ExitUsage, "NATS at %s ends the TLS handshake: %w", where, alert)
 }
 
-func hasPassword(urls string) bool {
+// HasPassword reports whether a URL, or one of several with commas between, names
+// a user or has a password.
+func HasPassword(urls string) bool {
 	for one := range strings.SplitSeq(urls, ",") {
 		if u, err := parseURL(one); err == nil && u.User != nil {
 			return true

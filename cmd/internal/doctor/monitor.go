@@ -29,12 +29,20 @@ func (l *server) syncInterval(ctx context.Context) {
 	case err != nil:
 		l.warn(checkSync, "give the address of the server's monitoring (http_port, or -m) with --nats-monitor", "%v", err)
 	case seen.Config.SyncAlways:
-		l.ok(checkSync, "always: what is acknowledged is on disk")
+		l.ok(checkSync, "always on this server: what it acknowledges is on its disk%s", l.others())
 	case seen.Config.SyncInterval == 0:
 		l.warn(checkSync, setSync, "the monitoring shows none")
 	default:
 		l.warn(checkSync, setSync, "%s: what was acknowledged within it is lost with the machine, and may be done twice or not at all", seen.Config.SyncInterval)
 	}
+}
+
+// others: each server of a cluster has settings of its own.
+func (l *server) others() string {
+	if l.nc == nil || l.nc.ConnectedClusterName() != "" {
+		return " (of a cluster, look at each server)"
+	}
+	return ""
 }
 
 // monitored is what is of interest in /jsz.

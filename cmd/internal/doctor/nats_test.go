@@ -180,7 +180,7 @@ func TestSyncInterval(t *testing.T) {
 		mark doctor.Mark
 		text string
 	}{
-		"always":   {`{"config":{"sync_interval":120000000000,"sync_always":true}}`, doctor.OK, "always"},
+		"always":   {`{"config":{"sync_interval":120000000000,"sync_always":true}}`, doctor.OK, "always on this server: what it acknowledges is on its disk"},
 		"by times": {`{"config":{"sync_interval":120000000000}}`, doctor.Warn, "2m0s: what was acknowledged within it is lost"},
 		"nothing":  {`{}`, doctor.Warn, "the monitoring shows none"},
 		"a page":   {`<html>`, doctor.Warn, "and not what nats-server does"},
@@ -198,7 +198,15 @@ func TestSyncInterval(t *testing.T) {
 			expect(t, look(t, s), test.mark, "sync interval", test.text)
 		})
 	}
-	s, _ := installation(t)
+	monitor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"config":{"sync_always":true}}`)
+	}))
+	defer monitor.Close()
+	member := servertest.Start(t, &server.Options{Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
+	s := at(member.ClientURL())
+	s.MonitorURL = monitor.URL
+	expect(t, look(t, s), doctor.OK, "sync interval", "look at each server")
+	s, _ = installation(t)
 	expect(t, look(t, s), doctor.Skip, "sync interval", "--nats-monitor")
 	s.MonitorURL = "http://127.0.0.1:1"
 	expect(t, look(t, s), doctor.Warn, "sync interval", "connection refused")
