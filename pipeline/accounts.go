@@ -14,6 +14,12 @@ import (
 // publish there, and what it answers is stored where a stream listens: as the
 // outcome of somebody else's request, or as a lane's record. An answer to
 // another account arrives in that account, where no stream is.
+//
+// What a consumer pushes is no answer: it goes where its configuration says, in
+// the workers' account, and no subject tells a consumer that pushes from one that
+// is pulled from. So who may make consumers can have outcomes stored beside
+// requests and keys, under their own subjects, and can ask for the workers'
+// next messages, which are settled by nobody and come again.
 type Share struct {
 	Subject string `json:"subject"`      // in the workers' account
 	As      string `json:"as,omitempty"` // what it is in the user's, if not the same
