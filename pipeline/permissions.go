@@ -46,6 +46,10 @@ type Scope struct {
 	// administrator's right: a stream can be set to take in what another holds,
 	// tokens too, and to drop all it has.
 	ChangeStreams bool
+	// RemoveRequests lets an operator remove requests that wait, such as those for
+	// a tenant that nobody serves. NATS can narrow it to no tenant: what is purged
+	// by mistake is gone, without an outcome.
+	RemoveRequests bool
 	// Tenants are those served. The consumers by which workers follow their
 	// requests are kept from the consumers of outcomes, by name.
 	Tenants []string
@@ -102,6 +106,9 @@ func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 		if s.ChangeStreams {
 			p.addChanges(t)
 		}
+		if s.RemoveRequests {
+			p.publish("remove requests that wait (--remove-requests): nats stream purge, which deletes all of them where no subject is given", "$JS.API.STREAM.PURGE."+t.RequestsStream())
+		}
 	}
 	return p, nil
 }
@@ -116,8 +123,8 @@ func (s Scope) validate(role Role) error {
 	if (s.Name == "") != (s.Kind == "") {
 		return &InvalidError{Field: "queue or process", Value: s.Name, Mend: "give its name and its kind"}
 	}
-	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer || s.ChangeStreams && role != RoleOperator {
-		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions, only an operator changes streams"}
+	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer || (s.ChangeStreams || s.RemoveRequests) && role != RoleOperator {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions, only an operator changes streams or removes requests"}
 	}
 	lane := Lane{Tenant: cmp.Or(s.Tenant, "-"), Folder: cmp.Or(s.Folder, DefaultFolder), Kind: cmp.Or(s.Kind, KindItem), Name: cmp.Or(s.Name, "-")}
 	if narrowed := s.Tenant + s.Folder + s.Name; narrowed != "" && (role == RoleWorker || role == RoleOperator) {

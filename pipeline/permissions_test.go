@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -252,7 +253,7 @@ func TestConsumerPermissions(t *testing.T) {
 // An operator does what the README says.
 func TestOperatorPermissions(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t, permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{ChangeStreams: true}))
+	u := newUsers(t, permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{ChangeStreams: true, RemoveRequests: true}))
 	ctx, js := u.as("operator")
 	for _, name := range []string{"UIPATH_REQUESTS", "UIPATH_LEDGER", "UIPATH_DEADLETTERS", "KV_UIPATH_CONTROL"} {
 		stream, err := js.Stream(ctx, name)
@@ -294,6 +295,17 @@ func TestOperatorPermissions(t *testing.T) {
 	if _, err := js.Publish(ctx, "uipath.requests.Default.-.items.Plain", letter.Data); err != nil {
 		t.Errorf("replay: %v", err)
 	}
+	if err := letters.DeleteMsg(ctx, 1); err != nil {
+		t.Errorf("remove a dead letter: %v", err)
+	}
+	for _, stream := range []string{"UIPATH_DEADLETTERS", "UIPATH_REQUESTS"} {
+		if err := ask("$JS.API.STREAM.PURGE."+stream, `{"filter":"uipath.*.Default.>"}`)(ctx, js); err != nil {
+			t.Errorf("remove from %s: %v", stream, err)
+		}
+		if n := u.messages(ctx, stream); n != 0 {
+			t.Errorf("%d messages are left in %s, want none", n, stream)
+		}
+	}
 	kv, err := js.KeyValue(ctx, "UIPATH_CONTROL")
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +325,45 @@ func TestOperatorPermissions(t *testing.T) {
 	}
 	if len(u.denied()) > 0 {
 		t.Errorf("denied: %q", u.denied())
+	}
+}
+
+// messages counts what a stream holds.
+func (u *users) messages(ctx context.Context, stream string) uint64 {
+	u.t.Helper()
+	s, err := u.admin.Stream(ctx, stream)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+// What an operator may remove is a right of its own each.
+func TestOperatorRemoves(t *testing.T) {
+	t.Parallel()
+	rights := func(s pipeline.Scope) (removes []string) {
+		for _, one := range permitted(t, pipeline.Topology{}, pipeline.RoleOperator, s).Publish {
+			if strings.Contains(one.Subject, ".PURGE.") || strings.Contains(one.Subject, "STREAM.MSG.DELETE.") || strings.Contains(one.Subject, "STREAM.DELETE.") {
+				removes = append(removes, strings.TrimPrefix(one.Subject, jetstream.DefaultAPIPrefix+"STREAM."))
+			}
+		}
+		return removes
+	}
+	letters := []string{"MSG.DELETE.UIPATH_DEADLETTERS", "PURGE.UIPATH_DEADLETTERS"}
+	if got := rights(pipeline.Scope{}); !slices.Equal(got, letters) {
+		t.Errorf("got %q, want %q", got, letters)
+	}
+	if got, want := rights(pipeline.Scope{RemoveRequests: true}), append(slices.Clone(letters), "PURGE.UIPATH_REQUESTS"); !slices.Equal(got, want) {
+		t.Errorf("with requests: got %q, want %q", got, want)
+	}
+	for i, right := range letters {
+		less := permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{User: fmt.Sprintf("operator_%d", i)})
+		less.Publish = slices.DeleteFunc(less.Publish, func(one pipeline.Permission) bool { return strings.HasSuffix(one.Subject, right) })
+		u := newUsers(t, less)
+		ctx, js := u.as(less.User)
+		if err := ask("$JS.API.STREAM."+right, `{"seq":1}`)(ctx, js); err == nil || !u.wasDenied("$JS.API.STREAM."+right) {
+			t.Errorf("without %s: %v, want it denied", right, err)
+		}
 	}
 }
 
@@ -358,6 +409,7 @@ func TestPermissionsThatCannotBe(t *testing.T) {
 		{pipeline.RoleConsumer, pipeline.Scope{Wait: true}, "role"},
 		{pipeline.RoleOperator, pipeline.Scope{Wait: true}, "role"},
 		{pipeline.RoleWorker, pipeline.Scope{ChangeStreams: true}, "role"},
+		{pipeline.RoleWorker, pipeline.Scope{RemoveRequests: true}, "role"},
 		{pipeline.RoleProducer, pipeline.Scope{User: "a.>"}, "user"},
 		{pipeline.RoleProducer, pipeline.Scope{User: "a&id"}, "user"},
 		{pipeline.RoleProducer, pipeline.Scope{User: "Müller"}, "user"},

@@ -42,7 +42,8 @@ func (p *Permissions) addProvisioning(t Topology) {
 
 // addOperator: what the README tells an operator to do, with the nats CLI. It
 // reads no ledger and no tokens, and removes nothing but keys of the control
-// bucket; but see Share: who is in the workers' account must be trusted.
+// bucket and dead letters, which would fill their stream for good otherwise, and
+// whose outcomes stay in the ledger; but see Share: who is in the workers' account must be trusted.
 func (p *Permissions) addOperator(t Topology) {
 	control := kvStream(t.ControlBucket())
 	p.publish("what there is: nats stream ls, nats kv ls, which list all streams of the account",
@@ -58,6 +59,7 @@ func (p *Permissions) addOperator(t Topology) {
 		"$JS.API.CONSUMER.CREATE."+letters, "$JS.API.CONSUMER.CREATE."+letters+".>", "$JS.API.CONSUMER.DELETE."+letters+".*",
 		"$JS.API.CONSUMER.MSG.NEXT."+letters+".*", "$JS.ACK."+letters+".>", "$JS.API.STREAM.MSG.GET."+letters, "$JS.API.DIRECT.GET."+letters,
 		"$JS.API.DIRECT.GET."+letters+".>")
+	p.publish("remove dead letters: nats stream rmm, nats stream purge", "$JS.API.STREAM.MSG.DELETE."+letters, "$JS.API.STREAM.PURGE."+letters)
 	p.publish("publish a request anew, under another key", t.subject("requests", ">"))
 	p.publish("nats kv get and del", "$KV."+t.ControlBucket()+".>", directGet(t.ControlBucket(), ">"), "$JS.API.STREAM.MSG.GET."+control)
 	p.addWatch(t.ControlBucket())

@@ -61,7 +61,8 @@ Orchestrator does, with the folder's path.`,
   worker permissions producer --wait --tenant Production
   worker permissions consumer --tenant Production -o nsc
   worker permissions worker --provision --prefix finance -o json
-  worker permissions operator --change-streams`,
+  worker permissions operator --change-streams
+  worker permissions operator --remove-requests`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: roleNames(),
 		RunE:      c.run,
@@ -79,6 +80,7 @@ Orchestrator does, with the folder's path.`,
 	fs.BoolVar(&c.scope.LiveOnly, "live", false, "consumer: outcomes as they come only, none from the ledger")
 	fs.BoolVar(&c.scope.Provision, "provision", false, "worker: may make the streams that are missing")
 	fs.BoolVar(&c.scope.ChangeStreams, "change-streams", false, "operator: may change streams, an administrator's right by which everything can be read and removed")
+	fs.BoolVar(&c.scope.RemoveRequests, "remove-requests", false, "operator: may remove requests that wait (nats stream purge), of any tenant and all at once")
 	cli.ChoiceFlag(fs, &c.output, "output", "o", formatConf, []string{formatConf, formatNSC, cli.FormatJSON}, "form: for nats-server.conf, as nsc's command, or JSON")
 	cmd.MarkFlagsMutuallyExclusive("queue", "process")
 	return cmd
@@ -137,6 +139,7 @@ func (c *permissionsCommand) scopeOf(role pipeline.Role, all bool, s settings) p
 		scope.LiveOnly = scope.LiveOnly && role == pipeline.RoleConsumer
 		scope.Provision = c.scope.Provision && role == pipeline.RoleWorker
 		scope.ChangeStreams = c.scope.ChangeStreams && role == pipeline.RoleOperator
+		scope.RemoveRequests = c.scope.RemoveRequests && role == pipeline.RoleOperator
 	}
 	return scope
 }
