@@ -28,29 +28,37 @@ func (d *DifferenceError) Error() string {
 // Mend says what is to be done about it, and what goes with a stream that has to
 // be removed for it.
 func (d *DifferenceError) Mend() string {
+	stream, bucket := pasted(d.Stream), pasted(strings.TrimPrefix(d.Stream, kvStream("")))
 	if !d.Permanent {
-		return "change it with `nats stream edit " + d.Stream + "`"
+		return "change it with `nats stream edit " + stream + "`"
 	}
-	bucket := strings.TrimPrefix(d.Stream, kvStream(""))
 	text := "NATS lets nobody change it: stop the workers, "
 	switch d.Role {
 	case StreamLedger:
 		if d.Setting == settingStorage {
-			text += "copy the stream into one on disk (`nats stream add COPY --source " + d.Stream + "`), remove it, and make it anew with COPY as its source"
+			text += "copy the stream into one on disk (`nats stream add COPY --source " + stream + "`), remove it, and make it anew with COPY as its source"
 		} else {
-			text += "`nats stream backup " + d.Stream + " FOLDER`, remove the stream, and `nats stream restore FOLDER --config FILE`, with the setting changed in FILE"
+			text += "`nats stream backup " + stream + " FOLDER`, remove the stream, and `nats stream restore FOLDER --config FILE`, with the setting changed in FILE"
 		}
 		return text + "; never just remove it: what it holds keeps requests from being carried out twice, and no worker starts without"
 	case StreamRequests:
-		text += "and `nats stream rm " + d.Stream + "`, which deletes all requests in it: those that were not carried out must be published again, which their keys make harmless"
+		text += "and `nats stream rm " + stream + "`, which deletes all requests in it: those that were not carried out must be published again, which their keys make harmless"
 	case StreamDeadLetters:
-		text += "and `nats stream rm " + d.Stream + "`, which deletes all dead letters: read them first, or keep them with `nats stream backup`"
+		text += "and `nats stream rm " + stream + "`, which deletes all dead letters: read them first, or keep them with `nats stream backup`"
 	case StreamControl:
 		text += "and `nats kv del " + bucket + "`, with which all that each lane is bound to is forgotten: lanes are bound anew to where their folders' paths lead then"
 	default:
 		text += "`nats kv del " + bucket + "`, which deletes the logins in it, and log in anew with `worker login`"
 	}
 	return text
+}
+
+// pasted spells a name for a command line.
+func pasted(name string) string {
+	if ValidateName("", name) != nil {
+		return shellString(name)
+	}
+	return name
 }
 
 // contradictions gives the differences as one error, or nil.

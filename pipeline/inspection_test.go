@@ -136,6 +136,15 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+// A prefix may have characters that mean something to a shell.
+func TestMendIsPasted(t *testing.T) {
+	t.Parallel()
+	d := pipeline.DifferenceError{Role: pipeline.StreamRequests, Stream: "A&ID_REQUESTS"}
+	if want := "nats stream edit 'A&ID_REQUESTS'"; !strings.Contains(d.Mend(), want) {
+		t.Errorf("got %s, want %s", d.Mend(), want)
+	}
+}
+
 func asynchronous(c *jetstream.StreamConfig) {
 	c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false // the server has it so
 }
