@@ -39,7 +39,7 @@ type Lane struct {
 	Name   string // the queue's or the process's name
 }
 
-// String gives the lane as people write it: tenant:folder/kind/name.
+// String gives the lane as people write it: tenant:folder:kind:name.
 func (l Lane) String() string {
 	return l.Tenant + ":" + l.Folder + ":" + l.Kind.token() + ":" + l.Name
 }
