@@ -53,13 +53,25 @@ func (p Permissions) Heading() string {
 	return s + "."
 }
 
-// NSC gives the command lines that set the permissions with nsc, and what the
-// workers' account shares with the user's.
+// NSCWorkers gives the command lines that make the workers' account with nsc.
+// Without limits of its own an account has no JetStream.
+func NSCWorkers(workers string) string {
+	account := shellString(workers)
+	return "nsc add account --name " + account + "\n" +
+		"nsc edit account --name " + account + " --js-disk-storage -1 --js-mem-storage -1 --js-streams -1 --js-consumer -1\n"
+}
+
+// NSC gives the command lines that make the user with nsc, with its permissions,
+// in an account that is there (NSCWorkers) or in its own, with what the workers'
+// account shares with that.
 func (p Permissions) NSC(workers string) string {
 	var b strings.Builder
 	account := shellString(p.Account(workers))
 	if len(p.Shares) > 0 {
-		fmt.Fprintf(&b, "nsc add account --name %s\nnsc add user --account %s --name %s\n", account, account, shellString(p.User))
+		fmt.Fprintf(&b, "nsc add account --name %s\n", account)
+	}
+	fmt.Fprintf(&b, "nsc add user --account %s --name %s\n", account, shellString(p.User))
+	if len(p.Shares) > 0 {
 		fmt.Fprintf(&b, "workers=$(nsc describe account --name %s --field sub | tr -d '\"')\n", shellString(workers))
 	}
 	for _, s := range p.Shares {

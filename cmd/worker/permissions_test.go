@@ -83,7 +83,14 @@ func TestPermissionsPrinted(t *testing.T) {
 			"nsc add export --account 'FINANCE' --name 'uipath.requests.>' --subject 'uipath.requests.>' --service",
 			"nsc add import --account 'FINANCE_producer' --name 'uipath.requests.>'",
 		}},
-		{"worker -o nsc", []string{"nsc edit user --account 'WAYBILL' --name 'worker'"}},
+		{"worker -o nsc", []string{
+			"\nnsc add account --name 'WAYBILL'\nnsc edit account --name 'WAYBILL' --js-disk-storage -1 --js-mem-storage -1 --js-streams -1 --js-consumer -1\n",
+			"\nnsc add user --account 'WAYBILL' --name 'worker'\nnsc edit user --account 'WAYBILL' --name 'worker'",
+		}},
+		{"operator -o nsc --account FINANCE", []string{
+			"# Account FINANCE, the workers', must be there: `worker permissions worker -o nsc` makes it.\n",
+			"\nnsc add user --account 'FINANCE' --name 'operator'\nnsc edit user --account 'FINANCE' --name 'operator'",
+		}},
 		{"consumer -o json", []string{`"apiPrefix": "uipath.api"`, `"as": "uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.*"`}},
 		{"consumer --live -o nsc", []string{"--deny-pub '>'"}},
 	} {
@@ -95,6 +102,49 @@ func TestPermissionsPrinted(t *testing.T) {
 			if !strings.Contains(stdout, s) {
 				t.Errorf("%s: it does not print %s:\n%s", tt.args, s, stdout)
 			}
+		}
+	}
+}
+
+// With nsc each account and user is made once, before anything is said of it.
+func TestPermissionsMakeWhatTheyNeed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	noEnvironment(t)
+	stdout, stderr, code := runHere("permissions", "-o", "nsc")
+	if code != cli.ExitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	made := map[string]bool{}
+	for line := range strings.Lines(stdout) {
+		words := strings.Fields(line)
+		if len(words) < 5 || words[0] != "nsc" {
+			continue
+		}
+		what := words[2] + " " + words[4]
+		if words[2] == "user" {
+			what = "user " + words[6]
+		}
+		switch {
+		case words[1] == "add" && (words[2] == "account" || words[2] == "user"):
+			if made[what] {
+				t.Errorf("%s is made twice", what)
+			}
+			made[what] = true
+		case words[1] == "add": // an export or an import
+			what = "account " + words[4]
+			fallthrough
+		default:
+			if !made[what] {
+				t.Errorf("%s is not made before %s", what, line)
+			}
+		}
+		if words[2] == "user" && !made["account "+words[4]] {
+			t.Errorf("account %s is not made before %s", words[4], line)
+		}
+	}
+	for _, what := range []string{"account 'WAYBILL'", "account 'WAYBILL_producer'", "account 'WAYBILL_consumer'", "user 'producer'", "user 'consumer'", "user 'worker'", "user 'operator'"} {
+		if !made[what] {
+			t.Errorf("%s is not made", what)
 		}
 	}
 }

@@ -78,7 +78,12 @@ func comment(text string) string {
 
 func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
 	var b strings.Builder
-	b.WriteString("# Accounts and exports that are there already need not be added.\n")
+	b.WriteString("# Accounts, users and exports that are there already need not be added.\n")
+	if slices.ContainsFunc(all, func(p pipeline.Permissions) bool { return p.Role == pipeline.RoleWorker }) {
+		b.WriteString("# The workers' account, with as much of JetStream as the server has; sizes such as 50GiB hold it lower.\n" + pipeline.NSCWorkers(c.account))
+	} else {
+		b.WriteString("# Account " + c.account + ", the workers', must be there: `worker permissions worker -o nsc` makes it.\n")
+	}
 	for _, p := range all {
 		b.WriteString("# " + p.Heading() + "\n" + p.NSC(c.account))
 		b.WriteString("# or, for all users that a signing key of the account signs:\n")
