@@ -19,7 +19,8 @@ import (
 // the workers' account, and no subject tells a consumer that pushes from one that
 // is pulled from. So who may make consumers can have outcomes stored beside
 // requests and keys, under their own subjects, and can ask for the workers'
-// next messages, which are settled by nobody and come again.
+// next messages, which are settled by nobody and come again. Scope.Durable makes
+// none.
 type Share struct {
 	Subject string `json:"subject"`      // in the workers' account
 	As      string `json:"as,omitempty"` // what it is in the user's, if not the same

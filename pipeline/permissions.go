@@ -40,6 +40,9 @@ type Scope struct {
 	// LiveOnly leaves a consumer the outcomes as they are published, and nothing
 	// of JetStream.
 	LiveOnly bool
+	// Durable leaves a consumer one durable consumer, which somebody else has made
+	// for it. It can make none, and so none that pushes: see Share.
+	Durable bool
 	// Provision lets a worker make the streams that are missing.
 	Provision bool
 	// ChangeStreams lets an operator change the streams' settings. That is an
@@ -76,6 +79,15 @@ type Permissions struct {
 	Shares []Share `json:"shares,omitempty"`
 	// APIPrefix is what JetStream is asked by from there, in place of $JS.API.
 	APIPrefix string `json:"apiPrefix,omitempty"`
+	// Durable is the consumer that must be made for the user, on the ledger.
+	Durable *DurableConsumer `json:"durable,omitempty"`
+}
+
+// DurableConsumer is a pull consumer, by which outcomes are read.
+type DurableConsumer struct {
+	Stream string `json:"stream"`
+	Name   string `json:"name"`
+	Filter string `json:"filter"`
 }
 
 // Permissions gives the NATS permissions of a role in this installation. An
@@ -123,8 +135,11 @@ func (s Scope) validate(role Role) error {
 	if (s.Name == "") != (s.Kind == "") {
 		return &InvalidError{Field: "queue or process", Value: s.Name, Mend: "give its name and its kind"}
 	}
-	if s.LiveOnly && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer || (s.ChangeStreams || s.RemoveRequests) && role != RoleOperator {
-		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live, only a worker provisions, only an operator changes streams or removes requests"}
+	if (s.LiveOnly || s.Durable) && role != RoleConsumer || s.Provision && role != RoleWorker || s.Wait && role != RoleProducer || (s.ChangeStreams || s.RemoveRequests) && role != RoleOperator {
+		return &InvalidError{Field: "role", Value: string(role), Mend: "only a producer waits, only a consumer is live or has a durable, only a worker provisions, only an operator changes streams or removes requests"}
+	}
+	if s.LiveOnly && s.Durable {
+		return &InvalidError{Field: "durable", Value: s.User, Mend: "one that is live asks JetStream nothing: leave out one of them"}
 	}
 	lane := Lane{Tenant: cmp.Or(s.Tenant, "-"), Folder: cmp.Or(s.Folder, DefaultFolder), Kind: cmp.Or(s.Kind, KindItem), Name: cmp.Or(s.Name, "-")}
 	if narrowed := s.Tenant + s.Folder + s.Name; narrowed != "" && (role == RoleWorker || role == RoleOperator) {
@@ -191,6 +206,13 @@ func (p *Permissions) addConsumer(t Topology, s Scope) {
 	p.share(Share{Subject: t.outcomesOf(s), Stream: true, Why: "outcomes as they are published"})
 	if s.LiveOnly { // an empty list of what is allowed would allow everything
 		p.DenyPublish = append(p.DenyPublish, Permission{Subject: ">", Why: "it only listens"})
+		return
+	}
+	if s.Durable {
+		p.Durable = &DurableConsumer{Stream: ledger, Name: s.User, Filter: t.outcomesOf(s)}
+		own := "the durable consumer that is made for it, named " + s.User
+		p.shareAPI(t, own, "CONSUMER.MSG.NEXT."+ledger+"."+s.User, "CONSUMER.INFO."+ledger+"."+s.User)
+		p.share(Share{Subject: "$JS.ACK." + ledger + "." + s.User + ".>", Why: own})
 		return
 	}
 	p.shareAPI(t, "read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer",

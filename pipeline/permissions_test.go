@@ -250,6 +250,40 @@ func TestConsumerPermissions(t *testing.T) {
 	}
 }
 
+// A consumer that may make none reads outcomes by the one that was made for it,
+// and without any of its rights it does not.
+func TestDurablePermissions(t *testing.T) {
+	t.Parallel()
+	whole := permitted(t, pipeline.Topology{}, pipeline.RoleConsumer, pipeline.Scope{User: "bi", Durable: true, Tenant: "Default"})
+	for i := range len(whole.Publish) + 1 {
+		p := whole
+		if i < len(p.Publish) {
+			p.Publish = slices.Delete(slices.Clone(p.Publish), i, i+1)
+		}
+		u := newUsers(t, p)
+		if _, err := u.admin.CreateConsumer(t.Context(), p.Durable.Stream, jetstream.ConsumerConfig{Durable: p.Durable.Name, FilterSubject: p.Durable.Filter}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, js := u.as("bi")
+		err := readDurable(ctx, js, "bi")
+		if denied := u.denied(); (err == nil) != (i == len(whole.Publish)) || (len(denied) == 0) != (err == nil) {
+			t.Errorf("without %v: %v, denied %q", whole.Publish[i:min(i+1, len(whole.Publish))], err, denied)
+		}
+	}
+}
+
+func readDurable(ctx context.Context, js jetstream.JetStream, name string) error {
+	durable, err := js.Consumer(ctx, "UIPATH_LEDGER", name)
+	if err != nil {
+		return err
+	}
+	msg, err := durable.Next(jetstream.FetchContext(ctx))
+	if err != nil {
+		return err
+	}
+	return msg.DoubleAck(ctx)
+}
+
 // An operator does what the README says.
 func TestOperatorPermissions(t *testing.T) {
 	t.Parallel()

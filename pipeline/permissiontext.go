@@ -50,6 +50,9 @@ func (p Permissions) Heading() string {
 	if p.APIPrefix != "" {
 		s += " and NATS_API_PREFIX=" + p.APIPrefix
 	}
+	if d := p.Durable; d != nil {
+		s += fmt.Sprintf(". Its consumer is made in the workers' account: nats consumer add %s %s --pull --filter %s --deliver all --ack explicit --defaults", pasted(d.Stream), d.Name, shellString(d.Filter))
+	}
 	return s + "."
 }
 

@@ -146,6 +146,12 @@ func TestPermissionsRefuse(t *testing.T) {
 		{"one_consumer", "read all queues' outcomes", consume("UIPATH_LEDGER", "uipath.outcomes.Default.Shared.items.*.*.*")},
 		{"one_consumer", "read another queue's", consume("UIPATH_LEDGER", "uipath.outcomes.Default.Shared.items.Other.*.*")},
 		{"live", "read outcomes", consume("UIPATH_LEDGER", "uipath.outcomes.>")},
+		{"durable", "read outcomes by a consumer of its own", consume("UIPATH_LEDGER", "uipath.outcomes.>")},
+		{"durable", "change the one that is made for it", func(ctx context.Context, js jetstream.JetStream) error {
+			_, err := js.CreateOrUpdateConsumer(ctx, "UIPATH_LEDGER", jetstream.ConsumerConfig{Durable: "durable", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "uipath.outcomes.>"})
+			return err
+		}},
+		{"durable", "take from the workers what they follow", ask("$JS.API.CONSUMER.MSG.NEXT.UIPATH_LEDGER."+trackingOfDefault, `{"no_wait":true}`)},
 		{"worker", "publish a request", publishTo("uipath.requests.Default.-.items.Plain")},
 		{"worker", "delete the requests", ask("$JS.API.STREAM.DELETE.UIPATH_REQUESTS", "")},
 		{"worker", "delete the ledger", ask("$JS.API.STREAM.DELETE.UIPATH_LEDGER", "")},
@@ -207,6 +213,7 @@ func everybody(t *testing.T) []pipeline.Permissions {
 		permitted(t, topology, pipeline.RoleConsumer, pipeline.Scope{Tenants: tenants}),
 		permitted(t, topology, pipeline.RoleConsumer, pipeline.Scope{User: "one_consumer", Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Plain", Tenants: tenants}),
 		permitted(t, topology, pipeline.RoleConsumer, pipeline.Scope{User: "live", LiveOnly: true}),
+		permitted(t, topology, pipeline.RoleConsumer, pipeline.Scope{User: "durable", Durable: true}),
 		permitted(t, topology, pipeline.RoleWorker, pipeline.Scope{}),
 		permitted(t, topology, pipeline.RoleWorker, pipeline.Scope{User: "provisioner", Provision: true}),
 		permitted(t, topology, pipeline.RoleOperator, pipeline.Scope{}),

@@ -60,6 +60,7 @@ Orchestrator does, with the folder's path.`,
   worker permissions producer --user k2 --tenant Production --folder Finance --queue Invoices
   worker permissions producer --wait --tenant Production
   worker permissions consumer --tenant Production -o nsc
+  worker permissions consumer --user bi --durable --tenant Production
   worker permissions worker --provision --prefix finance -o json
   worker permissions operator --change-streams
   worker permissions operator --remove-requests`,
@@ -78,6 +79,7 @@ Orchestrator does, with the folder's path.`,
 	fs.StringVar(&c.process, "process", "", "producer, consumer: jobs of this process only")
 	fs.BoolVar(&c.scope.Wait, "wait", false, "producer: may wait for outcomes (enqueue --wait), which lets it read all of the tenant's")
 	fs.BoolVar(&c.scope.LiveOnly, "live", false, "consumer: outcomes as they come only, none from the ledger")
+	fs.BoolVar(&c.scope.Durable, "durable", false, "consumer: only a durable consumer that is made for it, no other (enqueue watch needs others)")
 	fs.BoolVar(&c.scope.Provision, "provision", false, "worker: may make the streams that are missing")
 	fs.BoolVar(&c.scope.ChangeStreams, "change-streams", false, "operator: may change streams, an administrator's right by which everything can be read and removed")
 	fs.BoolVar(&c.scope.RemoveRequests, "remove-requests", false, "operator: may remove requests that wait (nats stream purge), of any tenant and all at once")
@@ -137,6 +139,7 @@ func (c *permissionsCommand) scopeOf(role pipeline.Role, all bool, s settings) p
 		}
 		scope.Wait = c.scope.Wait && role == pipeline.RoleProducer
 		scope.LiveOnly = scope.LiveOnly && role == pipeline.RoleConsumer
+		scope.Durable = scope.Durable && role == pipeline.RoleConsumer
 		scope.Provision = c.scope.Provision && role == pipeline.RoleWorker
 		scope.ChangeStreams = c.scope.ChangeStreams && role == pipeline.RoleOperator
 		scope.RemoveRequests = c.scope.RemoveRequests && role == pipeline.RoleOperator

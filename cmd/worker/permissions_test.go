@@ -92,6 +92,10 @@ func TestPermissionsPrinted(t *testing.T) {
 			"\nnsc add user --account 'FINANCE' --name 'operator'\nnsc edit user --account 'FINANCE' --name 'operator'",
 		}},
 		{"consumer -o json", []string{`"apiPrefix": "uipath.api"`, `"as": "uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.*"`}},
+		{"consumer --durable --user bi --tenant Test", []string{
+			`"uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.bi"`,
+			"nats consumer add UIPATH_LEDGER bi --pull --filter 'uipath.outcomes.Test.*.*.*.*.*' --deliver all --ack explicit --defaults.\n",
+		}},
 		{"consumer --live -o nsc", []string{"--deny-pub '>'"}},
 	} {
 		stdout, stderr, code := runHere(append([]string{"permissions"}, strings.Fields(tt.args)...)...)
@@ -158,6 +162,8 @@ func TestPermissionsRefused(t *testing.T) {
 		"consumer --folder -":          "give the folder's path",
 		"producer --provision":         "only a worker provisions",
 		"consumer --wait":              "only a producer waits",
+		"producer --durable":           "only a consumer is live or has a durable",
+		"consumer --durable --live":    "leave out one of them",
 		"producer --queue A --process": "flag needs an argument",
 		"producer --user a.b":          "use letters, digits",
 		"producer --user a&id":         "use letters, digits",
