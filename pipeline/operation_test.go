@@ -1,11 +1,13 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -452,6 +454,25 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+// Streams that fewer servers hold than it is configured are named, the bucket
+// too, and no worker refuses them.
+func TestFewerReplicas(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		var log bytes.Buffer
+		cfg := r.config()
+		cfg.Topology.Replicas, cfg.Logger = 3, slog.New(slog.NewTextHandler(&log, nil))
+		stop := r.start(cfg)
+		time.Sleep(time.Minute)
+		stop()
+		for _, stream := range []string{"UIPATH_REQUESTS", "UIPATH_LEDGER", "UIPATH_DEADLETTERS", "KV_UIPATH_CONTROL"} {
+			if want := "stream=" + stream + " have=1 configured=3"; !strings.Contains(log.String(), want) {
+				t.Errorf("got %s, want it to say %s", log.String(), want)
+			}
+		}
+	})
+}
+
 // A lane whose consumer an operator has paused stands still, also across a
 // restart of the worker; the others go on.
 func TestPausedLane(t *testing.T) {
@@ -489,41 +510,41 @@ func (r *rig) pauseAll(d time.Duration) {
 	}
 }
 
-// A pause is for what comes: it outlasts days in which nothing does, or nobody
-// is there.
+// A pause is for what comes: it outlasts the time after which an empty lane is
+// given up, and days in which nobody is there.
 func TestPausedLaneStaysPaused(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("a worker looks for lanes for more than a day")
-	}
-	for name, tt := range map[string]struct{ served, stopped time.Duration }{
-		"while a worker looks after the empty lane": {served: 25 * time.Hour},
-		"while workers are stopped":                 {stopped: 60 * time.Hour},
+	for name, tt := range map[string]struct {
+		lane            pipeline.Lane
+		served, stopped time.Duration
+	}{
+		"while a worker looks after the empty lane": {lane: nowhere, served: time.Hour}, // one that leads nowhere is given up the soonest
+		"while workers are stopped":                 {lane: plainItems, stopped: 60 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
 				stop := r.start(r.config())
-				r.publish(plainItems, item("before", 1))
-				r.final(plainItems, "before")
+				r.publish(tt.lane, item("before", 1))
+				r.final(tt.lane, "before")
 				r.pauseAll(72 * time.Hour)
 				ends := time.Now().Add(72 * time.Hour)
 				time.Sleep(time.Minute + tt.served) // a pull that was open takes what comes until it ends
 				if tt.stopped > 0 {
-					r.publish(plainItems, item("waiting", 1))
+					r.publish(tt.lane, item("waiting", 1))
 					stop()
 					time.Sleep(tt.stopped)
 					stop = r.start(r.config())
 				}
-				r.publish(plainItems, item("held", 1))
+				r.publish(tt.lane, item("held", 1))
 				time.Sleep(10 * time.Minute)
-				if n := len(r.finals(plainItems, "waiting")) + len(r.finals(plainItems, "held")); n != 0 {
+				if n := len(r.finals(tt.lane, "waiting")) + len(r.finals(tt.lane, "held")); n != 0 {
 					t.Errorf("%d outcomes %s before the pause ends, want none", n, time.Until(ends))
 				}
 				stop()
 				time.Sleep(time.Until(ends))
 				r.start(r.config())
-				r.final(plainItems, "held")
+				r.final(tt.lane, "held")
 			})
 		})
 	}
