@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,6 +106,9 @@ func (u *users) standing(ctx context.Context) map[string]string {
 				continue
 			}
 			msg, err := stream.GetLastMsgForSubject(ctx, subject)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				continue // it has just been removed
+			}
 			if err != nil {
 				u.t.Fatal(err)
 			}
