@@ -6,12 +6,14 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/internal/shell"
 )
 
 // DifferenceError is a setting of a stream that contradicts what the protocol rests
 // on. It is the error that a worker does not start with, too.
 type DifferenceError struct {
-	Role    StreamRole // none for the tokens' bucket
+	Role    StreamRole
 	Stream  string
 	Setting string
 	Have    string
@@ -28,7 +30,7 @@ func (d *DifferenceError) Error() string {
 // Mend says what is to be done about it, and what goes with a stream that has to
 // be removed for it.
 func (d *DifferenceError) Mend() string {
-	stream, bucket := pasted(d.Stream), pasted(strings.TrimPrefix(d.Stream, kvStream("")))
+	stream, bucket := shell.Quote(d.Stream), shell.Quote(strings.TrimPrefix(d.Stream, kvStream("")))
 	if !d.Permanent {
 		return "change it with `nats stream edit " + stream + "`"
 	}
@@ -47,18 +49,10 @@ func (d *DifferenceError) Mend() string {
 		text += "and `nats stream rm " + stream + "`, which deletes all dead letters: read them first, or keep them with `nats stream backup`"
 	case StreamControl:
 		text += "and `nats kv del " + bucket + "`, with which all that each lane is bound to is forgotten: lanes are bound anew to where their folders' paths lead then"
-	default:
+	case StreamTokens:
 		text += "`nats kv del " + bucket + "`, which deletes the logins in it, and log in anew with `worker login`"
 	}
 	return text
-}
-
-// pasted spells a name for a command line.
-func pasted(name string) string {
-	if ValidateName("", name) != nil {
-		return shellString(name)
-	}
-	return name
 }
 
 // contradictions gives the differences as one error, or nil.
@@ -79,11 +73,10 @@ type setting struct {
 	permanent  bool
 }
 
-// differences compares only what the protocol rests on. The tokens' bucket has no
-// role.
+// differences compares only what the protocol rests on.
 func differences(role StreamRole, have, want jetstream.StreamConfig) []*DifferenceError {
 	settings := kept(have, want)
-	if role != StreamControl && role != "" { // a bucket's other settings are the client's
+	if role != StreamControl && role != StreamTokens { // a bucket's other settings are the client's
 		settings = append(settings, ruled(have, want)...)
 	}
 	if role == StreamRequests { // what is settled is purged

@@ -68,7 +68,7 @@ func InspectTokens(ctx context.Context, js jetstream.JetStream, t Topology) Stre
 	s := StreamState{Role: StreamTokens, Name: kvStream(t.TokensBucket())}
 	s.Info, s.Err = streamInfo(ctx, js, s.Name)
 	if s.Info != nil {
-		s.Differences = differences("", s.Info.Config, bucketConfig(t.TokensBucket()))
+		s.Differences = differences(s.Role, s.Info.Config, bucketConfig(t.TokensBucket()))
 	}
 	return s
 }

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"fmt"
 	"strings"
+
+	"waybill/internal/shell"
 )
 
 // Conf gives the permissions as a block for a user in nats-server.conf.
@@ -51,7 +53,7 @@ func (p Permissions) Heading() string {
 		s += " and NATS_API_PREFIX=" + p.APIPrefix
 	}
 	if d := p.Durable; d != nil {
-		s += fmt.Sprintf(". Its consumer is made in the workers' account: nats consumer add %s %s --pull --filter %s --deliver all --ack explicit --defaults", pasted(d.Stream), d.Name, shellString(d.Filter))
+		s += fmt.Sprintf(". Its consumer is made in the workers' account: nats consumer add %s %s --pull --filter %s --deliver all --ack explicit --defaults", shell.Quote(d.Stream), d.Name, shell.Quote(d.Filter))
 	}
 	return s + "."
 }
@@ -59,7 +61,7 @@ func (p Permissions) Heading() string {
 // NSCWorkers gives the command lines that make the workers' account with nsc.
 // Without limits of its own an account has no JetStream.
 func NSCWorkers(workers string) string {
-	account := shellString(workers)
+	account := shell.Quote(workers)
 	return "nsc add account --name " + account + "\n" +
 		"nsc edit account --name " + account + " --js-disk-storage -1 --js-mem-storage -1 --js-streams -1 --js-consumer -1\n"
 }
@@ -69,24 +71,24 @@ func NSCWorkers(workers string) string {
 // account shares with that.
 func (p Permissions) NSC(workers string) string {
 	var b strings.Builder
-	account := shellString(p.Account(workers))
+	account := shell.Quote(p.Account(workers))
 	if len(p.Shares) > 0 {
 		fmt.Fprintf(&b, "nsc add account --name %s\n", account)
 	}
-	fmt.Fprintf(&b, "nsc add user --account %s --name %s\n", account, shellString(p.User))
+	fmt.Fprintf(&b, "nsc add user --account %s --name %s\n", account, shell.Quote(p.User))
 	if len(p.Shares) > 0 {
-		fmt.Fprintf(&b, "workers=$(nsc describe account --name %s --field sub | tr -d '\"')\n", shellString(workers))
+		fmt.Fprintf(&b, "workers=$(nsc describe account --name %s --field sub | tr -d '\"')\n", shell.Quote(workers))
 	}
 	for _, s := range p.Shares {
-		b.WriteString(s.nsc(shellString(workers), account))
+		b.WriteString(s.nsc(shell.Quote(workers), account))
 	}
-	return b.String() + "nsc edit user --account " + account + " --name " + shellString(p.User) + " \\\n" + p.nscFlags()
+	return b.String() + "nsc edit user --account " + account + " --name " + shell.Quote(p.User) + " \\\n" + p.nscFlags()
 }
 
 // nsc gives the lines that export a share from one account and import it into
 // another.
 func (s Share) nsc(from, to string) string {
-	kind, several, as, subject := "", "", "", shellString(s.Subject)
+	kind, several, as, subject := "", "", "", shell.Quote(s.Subject)
 	if !s.Stream {
 		kind = " --service"
 	}
@@ -94,7 +96,7 @@ func (s Share) nsc(from, to string) string {
 		several = " --response-type Stream"
 	}
 	if s.As != "" {
-		as = " --local-subject " + shellString(s.As)
+		as = " --local-subject " + shell.Quote(s.As)
 	}
 	return fmt.Sprintf("nsc add export --account %s --name %s --subject %s%s%s\n", from, subject, subject, kind, several) +
 		fmt.Sprintf("nsc add import --account %s --name %s --src-account \"$workers\" --remote-subject %s%s%s\n", to, subject, subject, as, kind)
@@ -104,7 +106,7 @@ func (p Permissions) nscFlags() string {
 	var flags []string
 	add := func(flag string, list []Permission) {
 		for _, one := range list {
-			flags = append(flags, "  "+flag+" "+shellString(csvField(one.Subject)))
+			flags = append(flags, "  "+flag+" "+shell.Quote(csvField(one.Subject)))
 		}
 	}
 	add("--allow-pub", p.Publish)
@@ -116,7 +118,7 @@ func (p Permissions) nscFlags() string {
 // NSCSigningKey gives the command line for a signing key, which hands the
 // permissions out to all users that it signs.
 func (p Permissions) NSCSigningKey(workers string) string {
-	return "nsc edit signing-key --account " + shellString(p.Account(workers)) + " --sk generate --role " + shellString(p.User) + " \\\n" + p.nscFlags()
+	return "nsc edit signing-key --account " + shell.Quote(p.Account(workers)) + " --sk generate --role " + shell.Quote(p.User) + " \\\n" + p.nscFlags()
 }
 
 // csvField quotes what nsc would take for two subjects.
@@ -126,5 +128,3 @@ func csvField(s string) string {
 	}
 	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 }
-
-func shellString(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

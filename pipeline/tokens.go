@@ -34,7 +34,7 @@ func (b *TokenBucket) Name() string { return b.topology.TokensBucket() }
 // Provision makes the bucket if it is missing. One that may forget is refused,
 // with a *DifferenceError.
 func (b *TokenBucket) Provision(ctx context.Context) error {
-	return provisionBucket(ctx, b.js, "", jetstream.KeyValueConfig{
+	return provisionBucket(ctx, b.js, StreamTokens, jetstream.KeyValueConfig{
 		Bucket:      b.Name(),
 		Description: "sealed logins of tenants",
 		History:     1, // a refresh token that was used is of no use
@@ -46,7 +46,7 @@ func (b *TokenBucket) Provision(ctx context.Context) error {
 // Get gives a tenant's value and its revision, or ErrNoToken. It refuses a
 // bucket that may forget: what comes of the value's use could not be kept.
 func (b *TokenBucket) Get(ctx context.Context, tenant string) ([]byte, uint64, error) {
-	err := checkBucket(ctx, b.js, "", b.Name())
+	err := checkBucket(ctx, b.js, StreamTokens, b.Name())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, 0, ErrNoToken
 	}

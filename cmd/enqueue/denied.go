@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/cmd/internal/cli"
+	"waybill/internal/shell"
 	"waybill/pipeline"
 )
 
@@ -42,7 +43,7 @@ func (t *target) listen(denied *cli.DeniedError) string {
 	if _, filter, ok := strings.Cut(denied.Subject, "."+t.prefix+".outcomes."); ok {
 		subject = t.prefix + ".outcomes." + filter
 	}
-	return "nats --inbox-prefix " + cli.ShellQuote(cmp.Or(t.nats.InboxPrefix, environment("NATS_INBOX_PREFIX", "_INBOX_consumer"))) + " sub " + cli.ShellQuote(subject)
+	return "nats --inbox-prefix " + shell.Quote(cmp.Or(t.nats.InboxPrefix, environment("NATS_INBOX_PREFIX", "_INBOX_consumer"))) + " sub " + shell.Quote(subject)
 }
 
 // publishWhere is for a producer that is narrowed, and named another place than

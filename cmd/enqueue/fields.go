@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"waybill/cmd/internal/cli"
+	"waybill/internal/shell"
 )
 
 // maxTextBytes bounds what is read for a flag; requests are smaller.
@@ -120,6 +121,6 @@ func setFields(object map[string]json.RawMessage, flag string, pairs []string) e
 // warnOfReference says what a Reference that is not the key costs.
 func warnOfReference(cmd *cobra.Command, reference, key string) {
 	if reference != "" && reference != key {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "warning: the Reference is not the key: where an answer of Orchestrator's is lost, the item cannot be told from somebody else's and its outcome will be unknown; with --key %s in place of --reference this cannot happen\n", cli.ShellQuote(reference))
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "warning: the Reference is not the key: where an answer of Orchestrator's is lost, the item cannot be told from somebody else's and its outcome will be unknown; with --key %s in place of --reference this cannot happen\n", shell.Quote(reference))
 	}
 }

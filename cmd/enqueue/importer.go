@@ -14,6 +14,7 @@ import (
 
 	"waybill/cmd/internal/cli"
 	"waybill/cmd/internal/sheet"
+	"waybill/internal/shell"
 	"waybill/pipeline"
 )
 
@@ -124,12 +125,12 @@ func (i *importer) verdict() error {
 // watchFailed is the command that shows what became of the rows that came to
 // nothing.
 func (i *importer) watchFailed() string {
-	command := "enqueue watch --all --queue " + cli.ShellQuote(i.lane.Name)
+	command := "enqueue watch --all --queue " + shell.Quote(i.lane.Name)
 	if i.lane.Tenant != defaultTenant() {
-		command += " --tenant " + cli.ShellQuote(i.lane.Tenant)
+		command += " --tenant " + shell.Quote(i.lane.Tenant)
 	}
 	if i.lane.Folder != defaultFolder() {
-		command += " --folder " + cli.ShellQuote(i.lane.Folder)
+		command += " --folder " + shell.Quote(i.lane.Folder)
 	}
 	if statuses := slices.Collect(maps.Keys(i.result.failed)); len(statuses) == 1 {
 		command += " --status " + string(statuses[0])

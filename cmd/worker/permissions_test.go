@@ -78,18 +78,18 @@ func TestPermissionsPrinted(t *testing.T) {
 		{"operator", []string{`"$JS.API.CONSUMER.PAUSE.UIPATH_REQUESTS.*"`, "account WAYBILL", "trusted"}},
 		{"operator --change-streams", []string{`"$JS.API.STREAM.UPDATE.UIPATH_LEDGER"`, "an administrator's right"}},
 		{"producer -o nsc --account FINANCE", []string{
-			"nsc add account --name 'FINANCE_producer'", "nsc edit user --account 'FINANCE_producer' --name 'producer'", "--allow-pub 'uipath.requests.>'",
-			"nsc edit signing-key --account 'FINANCE_producer'",
-			"nsc add export --account 'FINANCE' --name 'uipath.requests.>' --subject 'uipath.requests.>' --service",
-			"nsc add import --account 'FINANCE_producer' --name 'uipath.requests.>'",
+			"nsc add account --name FINANCE_producer", "nsc edit user --account FINANCE_producer --name producer", "--allow-pub 'uipath.requests.>'",
+			"nsc edit signing-key --account FINANCE_producer",
+			"nsc add export --account FINANCE --name 'uipath.requests.>' --subject 'uipath.requests.>' --service",
+			"nsc add import --account FINANCE_producer --name 'uipath.requests.>'",
 		}},
 		{"worker -o nsc", []string{
-			"\nnsc add account --name 'WAYBILL'\nnsc edit account --name 'WAYBILL' --js-disk-storage -1 --js-mem-storage -1 --js-streams -1 --js-consumer -1\n",
-			"\nnsc add user --account 'WAYBILL' --name 'worker'\nnsc edit user --account 'WAYBILL' --name 'worker'",
+			"\nnsc add account --name WAYBILL\nnsc edit account --name WAYBILL --js-disk-storage -1 --js-mem-storage -1 --js-streams -1 --js-consumer -1\n",
+			"\nnsc add user --account WAYBILL --name worker\nnsc edit user --account WAYBILL --name worker",
 		}},
 		{"operator -o nsc --account FINANCE", []string{
 			"# Account FINANCE, the workers', must be there: `worker permissions worker -o nsc` makes it.\n",
-			"\nnsc add user --account 'FINANCE' --name 'operator'\nnsc edit user --account 'FINANCE' --name 'operator'",
+			"\nnsc add user --account FINANCE --name operator\nnsc edit user --account FINANCE --name operator",
 		}},
 		{"consumer -o json", []string{`"apiPrefix": "uipath.api"`, `"as": "uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.*"`}},
 		{"consumer --durable --user bi --tenant Test", []string{
@@ -146,7 +146,7 @@ func TestPermissionsMakeWhatTheyNeed(t *testing.T) {
 			t.Errorf("account %s is not made before %s", words[4], line)
 		}
 	}
-	for _, what := range []string{"account 'WAYBILL'", "account 'WAYBILL_producer'", "account 'WAYBILL_consumer'", "user 'producer'", "user 'consumer'", "user 'worker'", "user 'operator'"} {
+	for _, what := range []string{"account WAYBILL", "account WAYBILL_producer", "account WAYBILL_consumer", "user producer", "user consumer", "user worker", "user operator"} {
 		if !made[what] {
 			t.Errorf("%s is not made", what)
 		}

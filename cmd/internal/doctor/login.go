@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"waybill/cmd/internal/cli"
+	"waybill/internal/shell"
 	"waybill/orchestrator"
 )
 
@@ -19,7 +20,7 @@ const (
 )
 
 // loginAgain is what to do about it.
-func (t Tenant) loginAgain() string { return "run `worker login` " + cli.ShellQuote(t.Name) }
+func (t Tenant) loginAgain() string { return "run `worker login` " + shell.Quote(t.Name) }
 
 // enter logs in, where what is stored of the login can be used.
 func (l *tenant) enter(ctx context.Context) bool {

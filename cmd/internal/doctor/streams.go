@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/cmd/internal/cli"
+	"waybill/internal/shell"
 	"waybill/pipeline"
 )
 
@@ -82,7 +83,7 @@ func replicasOf(info *jetstream.StreamInfo) string {
 func (l *server) replicas(s pipeline.StreamState) {
 	check := streamCheck(s)
 	if have, want := s.Info.Config.Replicas, max(l.Topology.Replicas, 1); have < want {
-		l.warn(check, fmt.Sprintf("nats stream edit %s --replicas %d", cli.ShellQuote(s.Name), want), "%s, and the setting replicas says %d", count(have, "replica", "replicas"), want)
+		l.warn(check, fmt.Sprintf("nats stream edit %s --replicas %d", shell.Quote(s.Name), want), "%s, and the setting replicas says %d", count(have, "replica", "replicas"), want)
 	}
 	if s.Info.Cluster == nil {
 		return
@@ -115,7 +116,7 @@ func (l *server) room(s pipeline.StreamState) {
 	}
 	for _, m := range limits {
 		if len(nearly([]limit{m})) > 0 {
-			l.warn(streamCheck(s), "raise the limit with `nats stream edit "+cli.ShellQuote(s.Name)+"`, or make room", "nearly full: %s; when it is, it takes nothing new", m)
+			l.warn(streamCheck(s), "raise the limit with `nats stream edit "+shell.Quote(s.Name)+"`, or make room", "nearly full: %s; when it is, it takes nothing new", m)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"waybill/cmd/internal/cli"
+	"waybill/internal/shell"
 	"waybill/pipeline"
 )
 
@@ -137,15 +137,15 @@ func (w *waits) held() string {
 // it has chosen the tokens, so they are quoted; and where that does not make them
 // plain, there is no command to paste.
 func (l *server) purge(subjects string) string {
-	if !cli.Pastable(subjects) {
+	if !shell.Pastable(subjects) {
 		return "remove what is on the subjects " + strconv.QuoteToASCII(subjects) + " (no command is shown, as they hold what a terminal does not show)"
 	}
-	return "nats stream purge " + cli.ShellQuote(l.Topology.RequestsStream()) + " --subject " + cli.ShellQuote(subjects) + " (this deletes them)"
+	return "nats stream purge " + shell.Quote(l.Topology.RequestsStream()) + " --subject " + shell.Quote(subjects) + " (this deletes them)"
 }
 
 func (l *server) paused(lane pipeline.Backlog) {
 	if lane.Paused > 0 {
-		l.warn("paused lanes", "nats consumer resume "+cli.ShellQuote(l.Topology.RequestsStream())+" "+cli.ShellQuote(lane.Consumer),
+		l.warn("paused lanes", "nats consumer resume "+shell.Quote(l.Topology.RequestsStream())+" "+shell.Quote(lane.Consumer),
 			"%s is paused for another %s, and %s", lane.Lane, short(lane.Paused), count(lane.Waiting, "request waits", "requests wait"))
 	}
 }
@@ -153,7 +153,7 @@ func (l *server) paused(lane pipeline.Backlog) {
 func (l *server) deadLetters(s pipeline.StreamState) {
 	const check = "dead letters"
 	if n := s.Info.State.Msgs; n > 0 {
-		l.warn(check, "read them and their reasons (nats stream get "+cli.ShellQuote(s.Name)+" SEQUENCE), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
+		l.warn(check, "read them and their reasons (nats stream get "+shell.Quote(s.Name)+" SEQUENCE), publish what is to be done under another key, and remove them", "%s to nothing", count(n, "request has come", "requests have come"))
 		return
 	}
 	l.ok(check, "none")

@@ -1,4 +1,4 @@
-package cli
+package shell
 
 import (
 	"os/exec"
@@ -6,15 +6,15 @@ import (
 )
 
 // A shell reads what is quoted as one word, and nothing else.
-func TestShellQuote(t *testing.T) {
+func TestQuote(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "plain", "INV-1", "a b", "a';touch${IFS}pwned;'", "$(id)`id`", `\`, "~", "*", "#x", "Straße", "a\nb"} {
-		said, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+ShellQuote(s)).Output()
+		said, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+Quote(s)).Output()
 		if err != nil || string(said) != s {
-			t.Errorf("%s is read as %q (%v), want %q", ShellQuote(s), said, err, s)
+			t.Errorf("%s is read as %q (%v), want %q", Quote(s), said, err, s)
 		}
 	}
-	if got := ShellQuote("uipath.INV-1"); got != "uipath.INV-1" {
+	if got := Quote("uipath.INV-1"); got != "uipath.INV-1" {
 		t.Errorf("got %s, want nothing done to what means nothing", got)
 	}
 }

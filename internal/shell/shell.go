@@ -1,4 +1,7 @@
-package cli
+// Package shell writes commands that are printed to be pasted into a shell. What
+// they are made of may come from outside: whoever publishes a request chooses
+// names that an operator may be shown in a command.
+package shell
 
 import (
 	"strings"
@@ -6,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// ShellQuote makes a text one word of a command that is printed to be pasted,
+// Quote makes a text one word of a command that is printed to be pasted,
 // whatever it holds. What means nothing to a shell stays as it is.
-func ShellQuote(s string) string {
+func Quote(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool {
 		return !strings.ContainsRune("-_./:@%+=,", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) < 0 && s != "" {
