@@ -43,7 +43,8 @@ func (p *Permissions) addProvisioning(t Topology) {
 // addOperator: what the README tells an operator to do, with the nats CLI. It
 // reads no ledger and no tokens, and removes nothing but keys of the control
 // bucket and dead letters, which would fill their stream for good otherwise, and
-// whose outcomes stay in the ledger; but see Share: who is in the workers' account must be trusted.
+// whose outcomes stay in the ledger; but see Share: who is in the workers'
+// account must be trusted.
 func (p *Permissions) addOperator(t Topology) {
 	control := kvStream(t.ControlBucket())
 	p.publish("what there is: nats stream ls, nats kv ls, which list all streams of the account",
