@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"mime"
 	"net/http"
@@ -134,7 +135,7 @@ func (a answer) title() string {
 	if open < 0 || end < open {
 		return ""
 	}
-	return clean(string(a.body[start+open+1 : start+end]))
+	return clean(html.UnescapeString(string(a.body[start+open+1 : start+end])))
 }
 
 // failure turns an answer that is not a success into the error that says so.

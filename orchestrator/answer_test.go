@@ -181,7 +181,7 @@ func TestFailureOfEveryErrorBody(t *testing.T) {
 
 func TestMessageIsShortened(t *testing.T) {
 	t.Parallel()
-	e := newAnswer(400, "text/plain", strings.Repeat("é", 5000)).failure("op", Reads, false)
+	e := newAnswer(400, "text/plain", strings.Repeat("é", 5000)).hiding(nil, func(a answer) *Error { return a.failure("op", Reads, false) })
 	if got := utf8.RuneCountInString(e.Message); got != maxMessage+1 {
 		t.Errorf("got %d runes, want %d", got, maxMessage+1)
 	}

@@ -198,5 +198,5 @@ func (r *refusalError) withWord(description string) error {
 	if r.word == description {
 		said = description
 	}
-	return fmt.Errorf("%s: %w", said, r)
+	return fmt.Errorf("%s: %w", short(said), r)
 }

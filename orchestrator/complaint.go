@@ -136,9 +136,14 @@ func (n *looseInt) UnmarshalJSON(data []byte) error {
 
 // clean makes text from outside fit for one line of a log.
 func clean(text string) string {
-	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
 	}), " ")
+}
+
+// short cuts text from outside off where it says no more. Secrets are taken out
+// before: half of one could not be found any more.
+func short(text string) string {
 	if runes := []rune(text); len(runes) > maxMessage {
 		return string(runes[:maxMessage]) + "…"
 	}

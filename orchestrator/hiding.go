@@ -1,17 +1,18 @@
 package orchestrator
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
-	"net/url"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 )
 
 // hiding gives the error for an answer without secrets in it, which a server may
-// repeat: they are taken out of the answer, so that none is cut in two where a
-// text is cut short, and out of what was read from it, where escapes are gone.
+// repeat: they are taken out of the answer, as it may be written there, and out of
+// what was read from it, where escapes are gone. Only then is a text cut short.
 // What the answer means is read from it as it came, since a short secret may be
 // a part of anything, of an error's code too.
 func (a answer) hiding(secrets []string, check func(answer) *Error) *Error {
@@ -19,54 +20,105 @@ func (a answer) hiding(secrets []string, check func(answer) *Error) *Error {
 	if e == nil {
 		return nil
 	}
-	hide := hider(secrets)
-	a.body, a.header = []byte(hide.Replace(string(a.body))), a.header.Clone()
+	hide := hider(a.repeated(secrets, e))
+	a.body, a.header = []byte(hide(string(a.body))), a.header.Clone()
 	for _, values := range a.header {
 		for i := range values {
-			values[i] = hide.Replace(values[i])
+			values[i] = hide(values[i])
 		}
 	}
 	if told := check(a); told != nil { // else what was wrong was the secret
 		e.Message, e.TraceID = told.Message, told.TraceID
 	}
-	e.Message, e.TraceID = hide.Replace(e.Message), hide.Replace(e.TraceID)
+	e.Message, e.TraceID = short(hide(e.Message)), short(hide(e.TraceID))
 	return e
+}
+
+// repeated are those of the secrets that the answer, or what was read from it,
+// may have in it. Hardly ever is there one, and the others cost much to look for.
+func (a answer) repeated(secrets []string, e *Error) []string {
+	texts := []string{string(a.body), e.Message, e.TraceID}
+	for _, values := range a.header {
+		texts = append(texts, values...)
+	}
+	said := strings.Join(texts, "\n")
+	return slices.DeleteFunc(slices.Clone(secrets), func(s string) bool {
+		return clean(s) == "" || !strings.Contains(said, longestPlain(s)) && !strings.Contains(said, inBase64(s))
+	})
+}
+
+// longestPlain is the longest part of a text that nobody escapes.
+func longestPlain(text string) string {
+	longest := ""
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return !isPlainRune(r) }) {
+		if len(part) > len(longest) {
+			longest = part
+		}
+	}
+	return longest
 }
 
 // hider takes secrets out of a text, the longest first, so that none leaves a
 // part of another.
-func hider(secrets []string) *strings.Replacer {
+func hider(secrets []string) func(string) string {
+	if len(secrets) == 0 {
+		return func(text string) string { return text }
+	}
+	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	if len(secrets[0]) > longestToken { // no secret is, and of more no expression can be made
+		return func(string) string { return hidden }
+	}
 	var all []string
 	for _, secret := range secrets {
-		all = append(all, spellings(secret)...)
+		all = append(all, spelled(secret), regexp.QuoteMeta(inBase64(secret)))
 	}
-	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
-	pairs := make([]string, 0, 2*len(all))
-	for _, spelling := range all {
-		pairs = append(pairs, spelling, hidden)
-	}
-	return strings.NewReplacer(pairs...)
+	secret := regexp.MustCompile(strings.Join(all, "|"))
+	return func(text string) string { return secret.ReplaceAllLiteralString(text, hidden) }
 }
 
-// spellings are how a text may be written in a form, a path, JSON and a header.
-func spellings(secret string) []string {
-	if secret == "" {
-		return nil
+func inBase64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// spelled is an expression for a text however it is written: in a form, a path,
+// JSON, HTML or a header, whichever characters the writer chose to escape.
+func spelled(text string) string {
+	var b strings.Builder
+	blank := false
+	for _, r := range strings.TrimFunc(text, isBlankRune) {
+		wasBlank := blank
+		blank = isBlankRune(r)
+		switch {
+		case blank && wasBlank:
+		case blank:
+			b.WriteString(`(?:[\s\pC\pZ]|\+|%[0-9A-Fa-f]{2}|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|&#x?[0-9A-Fa-f]+;)+`)
+		case isPlainRune(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(`(?:` + strings.Join(escapes(r), "|") + `)`)
+		}
 	}
-	all := []string{
-		secret, clean(secret), url.QueryEscape(secret), url.PathEscape(secret), asJSON(secret, true), asJSON(secret, false),
-		base64.StdEncoding.EncodeToString([]byte(secret)),
-	}
-	return slices.DeleteFunc(all, func(s string) bool { return s == "" }) // of blanks nothing is left when cleaned
+	return b.String()
 }
 
-// asJSON is a text as it stands between the quotes of JSON.
-func asJSON(text string, escapeHTML bool) string {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(escapeHTML)
-	if encoder.Encode(text) != nil {
-		return text
+// isPlainRune tells letters and digits, which nobody escapes.
+func isPlainRune(r rune) bool {
+	return r <= unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}
+
+func isBlankRune(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
+// escapes are expressions for a character as it is, behind a backslash, as
+// bytes, as units of UTF-16, and as an entity.
+func escapes(r rune) []string {
+	var bytes, units strings.Builder
+	for _, b := range []byte(string(r)) {
+		fmt.Fprintf(&bytes, "%%%02x", b)
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
+	for _, unit := range utf16.Encode([]rune{r}) {
+		fmt.Fprintf(&units, `\\u%04x`, unit)
+	}
+	all := []string{`\\?` + regexp.QuoteMeta(string(r)), "(?i:" + bytes.String() + ")", "(?i:" + units.String() + ")", fmt.Sprintf("(?i:&#0*%d;|&#x0*%x;)", r, r)}
+	if name := map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos"}[r]; name != "" {
+		all = append(all, "&"+name+";")
+	}
+	return all
 }

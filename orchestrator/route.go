@@ -189,7 +189,7 @@ func (w *walk) arrived(a answer, took time.Duration) Route {
 	r := w.route
 	r.Failed, r.Took, r.Status = 0, took, statusText(a.status)
 	if !a.isJSON() {
-		r.Instead = a.instead()
+		r.Instead = short(a.instead())
 	}
 	return r
 }
