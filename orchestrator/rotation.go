@@ -98,7 +98,7 @@ func (r *rotation) Token() (*oauth2.Token, error) {
 }
 
 // renew takes the grant for use and exchanges its first refresh token. Once
-// begun it is carried through.
+// begun the exchange is carried through.
 func (r *rotation) renew(g Grant, revision string) (*oauth2.Token, error) {
 	if len(g.RefreshTokens) == 0 {
 		return nil, noGrant()
@@ -108,6 +108,10 @@ func (r *rotation) renew(g Grant, revision string) (*oauth2.Token, error) {
 	ctx := context.Background()
 	if err := r.save(ctx, g, revision); err != nil {
 		return nil, err
+	}
+	if r.isStopped() {
+		r.giveBack(ctx, g, false)
+		return nil, closedError()
 	}
 	ctx = withLoginClient(ctx, r.http)
 	token, err := r.config.TokenSource(ctx, &oauth2.Token{RefreshToken: string(used)}).Token()

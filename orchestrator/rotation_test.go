@@ -367,6 +367,43 @@ func TestCloseWhileAnotherRenews(t *testing.T) {
 	})
 }
 
+// slowStore takes its time to save.
+type slowStore struct {
+	*memoryStore
+
+	by time.Duration
+}
+
+func (s slowStore) Save(ctx context.Context, g orchestrator.Grant, revision string) error {
+	time.Sleep(s.by)
+	return s.memoryStore.Save(ctx, g, revision)
+}
+
+// Nor is anything begun by who had taken the login for use, and not used it yet.
+func TestCloseBeforeTheExchange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := strict(t)
+		store := slowStore{loggedIn(t, server, 2), 4 * time.Second}
+		client := worker(t, server, store)
+		server.RevokeTokens()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := ask(t, client); err == nil || !strings.Contains(err.Error(), "the client is closed") {
+				t.Errorf("the call got %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if counts := server.TokenCounts(); counts.Refreshes != 0 || store.present().User != "" {
+			t.Errorf("%d renewals, in use by %q; want none, by nobody", counts.Refreshes, store.present().User)
+		}
+	})
+}
+
 // hangingStore takes no answer back to whoever saves, once it hangs.
 type hangingStore struct {
 	*memoryStore
