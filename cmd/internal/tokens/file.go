@@ -31,8 +31,11 @@ const largest = 1 << 20
 const lockRetry = 20 * time.Millisecond
 
 // File keeps a grant in a file, of mode 0600; the folder is made if it is
-// missing.
+// missing. Where the path is a link, the file is what it leads to.
 func File(path string, key Key) *Store {
+	if target, err := filepath.EvalSymlinks(path); err == nil { // else there is nothing yet
+		path = target
+	}
 	return &Store{place: file{path: path}, key: key}
 }
 
@@ -45,6 +48,9 @@ func (f file) read(context.Context) ([]byte, string, error) {
 	}
 	if err != nil {
 		return nil, "", err //nolint:wrapcheck // it names the file
+	}
+	if !info.Mode().IsRegular() { // a pipe, say, which might never end
+		return nil, "", fmt.Errorf("%s is no file that can be written anew (%s): remove it, or have logins kept elsewhere (WAYBILL_TOKEN_FOLDER)", f.path, info.Mode().Type())
 	}
 	if info.Size() > largest {
 		return nil, revisionOfLarge(info), unusable("it has %d bytes, more than any stored login: run worker login again", info.Size())

@@ -489,3 +489,52 @@ func TestCanceled(t *testing.T) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
+
+// A link leads to the file, which is replaced where it is.
+func TestFileBehindALink(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("links are an administrator's there")
+	}
+	path, link := filepath.Join(t.TempDir(), "one.login"), filepath.Join(t.TempDir(), "link.login")
+	if err := File(path, Key{}).Save(t.Context(), grant, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	_, revision, err := File(link, Key{}).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := grant
+	next.Login = "next"
+	if err := File(link, Key{}).Save(t.Context(), next, revision); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := File(path, Key{}).Load(t.Context()); err != nil || got.Login != "next" {
+		t.Errorf("behind the link is login %q, %v; want the next", got.Login, err)
+	}
+}
+
+// What might never end is not read, and never replaced.
+func TestNoRegularFile(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("has no such files")
+	}
+	link := filepath.Join(t.TempDir(), "link.login")
+	if err := os.Symlink("/dev/zero", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, t.TempDir()} {
+		store := File(path, Key{})
+		_, revision, err := store.Load(t.Context())
+		if err == nil || errors.Is(err, orchestrator.ErrGrantUnusable) || !strings.Contains(err.Error(), "is no file that can be written anew") {
+			t.Errorf("%s: got %v", path, err)
+		}
+		if err := store.Save(t.Context(), grant, revision); err == nil {
+			t.Errorf("%s: it was replaced", path)
+		}
+	}
+}
