@@ -21,7 +21,6 @@ type target struct {
 	nats    cli.NATS
 	logging cli.Logging
 	prefix  string
-	api     string        // by which JetStream is asked; empty: as the context says, or $JS.API
 	role    pipeline.Role // whose rights the command needs
 	wait    bool          // for outcomes of what is handed in
 }
@@ -29,7 +28,7 @@ type target struct {
 func (t *target) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.prefix, "prefix", environment("WAYBILL_PREFIX", "uipath"), "first token of the installation's subjects (WAYBILL_PREFIX)")
 	t.nats.AddFlags(fs)
-	fs.StringVar(&t.api, "nats-api-prefix", environment("NATS_API_PREFIX", ""), "how JetStream is asked, for a user in an account that imports it (NATS_API_PREFIX; the context's, or $JS.API)")
+	fs.StringVar(&t.nats.APIPrefix, "nats-api-prefix", environment("NATS_API_PREFIX", ""), "how JetStream is asked, for a user in an account that imports it (NATS_API_PREFIX; the context's, or $JS.API)")
 	t.logging.AddFlags(fs)
 }
 
@@ -57,7 +56,7 @@ func (t *target) connect(ctx context.Context, stderr io.Writer, pending int) (*s
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says all there is to say
 	}
-	js, err := jetstream.NewWithAPIPrefix(nc, cmp.Or(t.api, api), jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncTimeout(answerTimeout))
+	js, err := jetstream.NewWithAPIPrefix(nc, api, jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncTimeout(answerTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, explain(err)

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,6 +34,9 @@ type NATS struct {
 	// InboxPrefix is --nats-inbox-prefix, NATS_INBOX_PREFIX: where answers come,
 	// in place of _INBOX; for users that may only subscribe to an inbox of theirs.
 	InboxPrefix string
+	// APIPrefix is how JetStream is asked, for commands that can do so from
+	// elsewhere; empty: as the context says, or as $JS.API.
+	APIPrefix string
 	// Denials is told what the server does not allow; nil: only the log is.
 	Denials *Denials
 	// Logger is told when the connection is lost and found again; nil: nobody is.
@@ -93,13 +98,18 @@ func (n NATS) dial(opts []nats.Option) (*nats.Conn, string, error) {
 		if err != nil {
 			return nil, "", explain(err, redact(n.URL))
 		}
-		return nc, jetstream.DefaultAPIPrefix, nil
+		return nc, cmp.Or(n.APIPrefix, jetstream.DefaultAPIPrefix), nil
 	}
 	nc, settings, err := natscontext.Connect(n.Context, opts...)
 	if err != nil {
 		return nil, "", explain(err, "the server of context "+n.Context)
 	}
-	return nc, apiPrefixOf(settings), nil
+	api := cmp.Or(n.APIPrefix, apiPrefixOf(settings))
+	if !isPrefix(api) {
+		nc.Close()
+		return nil, "", Errorf(ExitUsage, "NATS: context %s has JetStream asked as %q (jetstream_domain, jetstream_api_prefix), which must be a subject without wildcards and blanks, such as $JS.hub.API", n.Context, api)
+	}
+	return nc, api, nil
 }
 
 // await gives up when ctx ends, which the client of NATS does not heed: its
@@ -137,6 +147,13 @@ func apiPrefixOf(settings natscontext.Settings) string {
 		return "$JS." + settings.JSDomain + ".API."
 	}
 	return cmp.Or(settings.JSAPIPrefix, jetstream.DefaultAPIPrefix)
+}
+
+// isPrefix tells whether subjects can begin with it.
+func isPrefix(s string) bool {
+	return !slices.ContainsFunc(strings.Split(strings.TrimSuffix(s, "."), "."), func(token string) bool {
+		return token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == '*' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r) })
+	})
 }
 
 // withEnvironment fills in what no flag says.
@@ -200,10 +217,13 @@ func (n NATS) options(name string) ([]nats.Option, error) {
 		opts = append(opts, nats.ClientCert(n.Cert, n.Key))
 	}
 	if n.InboxPrefix != "" {
-		if strings.ContainsAny(n.InboxPrefix, "*> \t") || strings.HasSuffix(n.InboxPrefix, ".") {
+		if !isPrefix(n.InboxPrefix) || strings.HasSuffix(n.InboxPrefix, ".") {
 			return nil, Errorf(ExitUsage, "NATS: the inbox prefix %q (--nats-inbox-prefix, NATS_INBOX_PREFIX) must be a subject without wildcards, such as _INBOX_worker", n.InboxPrefix)
 		}
 		opts = append(opts, nats.CustomInboxPrefix(n.InboxPrefix))
+	}
+	if n.APIPrefix != "" && !isPrefix(n.APIPrefix) {
+		return nil, Errorf(ExitUsage, "NATS: the API prefix %q (--nats-api-prefix, NATS_API_PREFIX) must be a subject without wildcards and blanks, such as uipath.api", n.APIPrefix)
 	}
 	return append(opts, minTLS), nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -58,7 +59,7 @@ func explain(err error, where string) error {
 			"check the user and password in NATS_URL (nats://user:password@host), NATS_CREDS, NATS_NKEY or the context")
 	case badCertificate, unknownAuthority:
 		return unconnected(ExitUsage, err, where, "NATS at %s shows a certificate that is not trusted here", "name its authority with --nats-ca or NATS_CA")
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), dialing:
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, io.EOF), dialing: // EOF: of a balancer with nobody behind it
 		return unconnected(ExitUnreachable, err, where, "no NATS server answers at %s",
 			"start NATS there (`worker dev` starts one to try things out), or say where it is with NATS_URL or --nats-url")
 	}

@@ -124,6 +124,7 @@ func TestConnectErrors(t *testing.T) {
 		{"environment disagrees", NATS{}, map[string]string{"NATS_URL": address, "NATS_CONTEXT": "dev"}, ExitUsage, "unset one"},
 		{"two kinds of credentials", NATS{Creds: "a", NKey: "b"}, nil, ExitUsage, "use one"},
 		{"half a certificate", NATS{Cert: "a"}, nil, ExitUsage, "needs both"},
+		{"an API prefix with a wildcard", NATS{URL: address, APIPrefix: "uipath.>"}, nil, ExitUsage, `the API prefix "uipath.>"`},
 		{"missing file", NATS{}, map[string]string{"NATS_CREDS": "/nowhere/x.creds"}, ExitUsage, "open /nowhere/x.creds"},
 	}
 	for _, tt := range tests {
@@ -148,6 +149,49 @@ func TestConnectCanceled(t *testing.T) {
 	if _, err := (NATS{}).Connect(ctx, "enqueue"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
+}
+
+// A context whose JetStream can be no subject's is told, with its name.
+func TestConnectByOddContext(t *testing.T) {
+	url := "nats://u:hush@" + startServer(t)
+	for _, settings := range []string{`"jetstream_domain":"*"`, `"jetstream_api_prefix":"uipath.>"`, `"jetstream_api_prefix":"$JS.API.."`, `"jetstream_domain":"a b"`, `"jetstream_api_prefix":"a\r\nPUB"`} {
+		t.Run(settings, func(t *testing.T) {
+			clearEnvironment(t)
+			file := filepath.Join(t.TempDir(), "odd.json")
+			if err := os.WriteFile(file, []byte(`{"url":"`+url+`",`+settings+`}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("NATS_CONTEXT", file)
+			_, _, err := NATS{}.ConnectFrom(t.Context(), "enqueue")
+			checkError(t, err, ExitUsage, "context "+file+" has JetStream asked as")
+		})
+	}
+}
+
+// A balancer with nobody behind it takes a connection and closes it.
+func TestConnectToNobody(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-ended
+	})
+	_, err = NATS{URL: l.Addr().String()}.Connect(t.Context(), "enqueue")
+	checkError(t, err, ExitUnreachable, "no NATS server answers at")
 }
 
 // silent takes connections and says nothing.
