@@ -111,7 +111,8 @@ func (c control) bind(ctx context.Context, lane Lane, b binding) (binding, error
 	return c.binding(ctx, lane)
 }
 
-// get decodes a key's value and gives its revision.
+// get decodes a key's value and gives its revision, of one that cannot be decoded
+// as well.
 func (c control) get(ctx context.Context, key string, into any) (uint64, error) {
 	entry, err := c.kv.Get(ctx, key)
 	if err != nil {
@@ -156,7 +157,7 @@ func (c control) lease(ctx context.Context, task, worker string, life time.Durat
 	key := controlKey("leases", task)
 	var current leased
 	revision, err := c.get(ctx, key, &current)
-	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	if err != nil && revision == 0 && !errors.Is(err, jetstream.ErrKeyNotFound) { // what cannot be read is nobody's
 		return false, err
 	}
 	if current.keepsOut(worker, life, now) {

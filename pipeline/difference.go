@@ -37,10 +37,9 @@ func (d *DifferenceError) Mend() string {
 	text := "NATS lets nobody change it: stop the workers, "
 	switch d.Role {
 	case StreamLedger:
-		if d.Setting == settingStorage {
-			text += "copy the stream into one on disk (`nats stream add COPY --source " + stream + "`), remove it, and make it anew with COPY as its source"
-		} else {
-			text += "`nats stream backup " + stream + " FOLDER`, remove the stream, and `nats stream restore FOLDER --config FILE`, with the setting changed in FILE"
+		text += "`nats stream backup " + stream + " FOLDER`, remove the stream, and `nats stream restore FOLDER --config FILE`, with the setting changed in FILE"
+		if d.Setting == settingSealed {
+			text += " (deny_delete and deny_purge too, which sealing has set)"
 		}
 		return text + "; never just remove it: what it holds keeps requests from being carried out twice, and no worker starts without"
 	case StreamRequests:
@@ -64,7 +63,7 @@ func contradictions(found []*DifferenceError) error {
 	return errors.Join(faults...)
 }
 
-const settingStorage = "storage"
+const settingSealed = "sealed"
 
 // setting is one of a stream's, as it is and as it must be.
 type setting struct {
@@ -82,8 +81,12 @@ func differences(role StreamRole, have, want jetstream.StreamConfig) []*Differen
 	if role == StreamRequests { // what is settled is purged
 		settings = append(settings, setting{"deny purge", have.DenyPurge, false, true})
 	}
-	if role == StreamLedger { // the news of what was accepted is deleted when it has ended
-		settings = append(settings, setting{"deny delete", have.DenyDelete, false, true})
+	if role == StreamLedger {
+		settings = append(
+			settings,
+			setting{"deny delete", have.DenyDelete, false, true}, // the news of what was accepted is deleted when it has ended
+			setting{"sources", len(have.Sources), 0, false},      // what is still to come from there is not known yet
+		)
 	}
 	var found []*DifferenceError
 	for _, s := range settings {
@@ -100,9 +103,9 @@ func differences(role StreamRole, have, want jetstream.StreamConfig) []*Differen
 // An asynchronous stream ignores sync_interval.
 func kept(have, want jetstream.StreamConfig) []setting {
 	return []setting{
-		{settingStorage, have.Storage, want.Storage, true},
+		{"storage", have.Storage, want.Storage, true},
 		{"persist mode", have.PersistMode, want.PersistMode, true},
-		{"sealed", have.Sealed, want.Sealed, true},
+		{settingSealed, have.Sealed, want.Sealed, true},
 	}
 }
 

@@ -564,13 +564,19 @@ func TestLeasesTakenAway(t *testing.T) {
 		tracked.Until = pipeline.UntilCompleted
 		r.publish(plainItems, tracked)
 		time.Sleep(time.Minute)
-		for how, take := range map[string]func(context.Context, string, ...jetstream.KVDeleteOpt) error{"del": kv.Delete, "purge": kv.Purge} {
+		for how, take := range map[string]func(context.Context, string, ...jetstream.KVDeleteOpt) error{
+			"del": kv.Delete, "purge": kv.Purge,
+			"broken": func(ctx context.Context, lease string, _ ...jetstream.KVDeleteOpt) error {
+				_, err := kv.PutString(ctx, lease, "garbage")
+				return err
+			},
+		} {
 			for _, lease := range []string{"leases.trim", "leases.sweep-Default"} {
 				if err := take(t.Context(), lease); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Minute)
-				if _, err := kv.Get(t.Context(), lease); err != nil {
+				if entry, err := kv.Get(t.Context(), lease); err != nil || !json.Valid(entry.Value()) {
 					t.Errorf("%s after %s: %v, want it taken anew", lease, how, err)
 				}
 			}
