@@ -71,7 +71,7 @@ func (p *publisher) look(ctx context.Context, at func(context.Context) error) er
 	}
 	p.blind = true
 	if p.log != nil {
-		p.log.Info("what was handed in before cannot be seen: all is handed in again, and carried out once all the same", "error", denied)
+		p.log.Info("what was handed in before cannot be seen: all is handed in again, and carried out once all the same", "denied", denied.Subject)
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (s *submission) runAndWait(ctx context.Context, cmd *cobra.Command, h *hand
 func (s *submission) explainWait(h *handIn, err error) error {
 	_, interrupted := errors.AsType[*cli.SignalError](err)
 	timedOut := errors.Is(err, context.DeadlineExceeded)
-	stands := "the request stands and will be carried out once a worker serves tenant " + h.lane.Tenant + " (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key " + shell.Quote(h.request.Key)
+	stands := "the request stands and will be carried out once a worker serves tenant " + h.lane.Tenant + " and the lane is not paused (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key " + shell.Quote(h.request.Key)
 	switch {
 	case timedOut && h.stands:
 		return cli.Errorf(cli.ExitTimeout, "no outcome within %v; %s", s.timeout, stands)

@@ -176,7 +176,7 @@ func TestWaitTimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := i.run(t, "", "item", "--queue", "other", "--key", "it's", "--wait", "--timeout", "300ms")
-	r.want(t, cli.ExitTimeout, `no outcome within 300ms; the request stands and will be carried out once a worker serves tenant Default (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key 'it'\''s'`)
+	r.want(t, cli.ExitTimeout, `no outcome within 300ms; the request stands and will be carried out once a worker serves tenant Default and the lane is not paused (where one should, see its log, or worker doctor); follow it with: enqueue watch --all --key 'it'\''s'`)
 	if n := len(i.requests(t)); n != 1 {
 		t.Errorf("%d requests in the stream, want 1", n)
 	}

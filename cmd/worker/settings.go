@@ -85,11 +85,11 @@ func readSettings(path string) (settings, error) {
 	return s, nil
 }
 
-// parseSettings reads the file's text strictly; the error shows the place.
+// parseSettings reads the file's text strictly; the error has line and column.
 func parseSettings(data []byte) (settings, error) {
 	var s settings
 	if err := yaml.UnmarshalWithOptions(data, &s, yaml.Strict()); err != nil {
-		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
 	return s, nil
 }

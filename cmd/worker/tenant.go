@@ -183,7 +183,7 @@ func (t *tenant) complete() error {
 		}
 		value, err := secretFile(secretFileNames[kind], *file)
 		if err != nil {
-			return err
+			return cli.Errorf(cli.ExitUsage, "tenant %s: %w", t.Name, err)
 		}
 		if t.secrets == nil {
 			t.secrets = make(secrets)
