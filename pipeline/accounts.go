@@ -24,6 +24,10 @@ import (
 type Share struct {
 	Subject string `json:"subject"`      // in the workers' account
 	As      string `json:"as,omitempty"` // what it is in the user's, if not the same
+	// Whole is what all scopes can make of the subject, if it is narrowed. A signed
+	// account cannot have exports that overlap, so it exports that to everybody,
+	// and each user's account imports its own part.
+	Whole string `json:"whole,omitempty"`
 	// Stream is what the user hears. Anything else it asks, and is answered.
 	Stream bool `json:"stream,omitempty"`
 	// Several is whether one question has several answers.
@@ -39,8 +43,19 @@ func (s Share) as() string {
 	return s.Subject
 }
 
+// whole is the subject as it is exported with nsc.
+func (s Share) whole() string {
+	if s.Whole != "" {
+		return s.Whole
+	}
+	return s.Subject
+}
+
 // share allows a user what is another account's.
 func (p *Permissions) share(s Share) {
+	if s.Whole == s.Subject {
+		s.Whole = ""
+	}
 	p.Shares = append(p.Shares, s)
 	if s.Stream {
 		p.subscribe(s.Why, s.as())
@@ -52,10 +67,18 @@ func (p *Permissions) share(s Share) {
 // shareAPI shares questions to JetStream. They have another prefix in the
 // user's account, since there $JS.API asks for that account's own streams.
 func (p *Permissions) shareAPI(t Topology, why string, questions ...string) {
-	p.APIPrefix = t.apiPrefix()
 	for _, q := range questions {
-		p.share(Share{Subject: "$JS.API." + q, As: p.APIPrefix + "." + q, Several: strings.HasPrefix(q, "CONSUMER.MSG.NEXT."), Why: why})
+		p.sharePart(t, why, q, q)
 	}
+}
+
+// sharePart shares what a scope leaves of a question.
+func (p *Permissions) sharePart(t Topology, why, question, whole string) {
+	p.APIPrefix = t.apiPrefix()
+	p.share(Share{
+		Subject: "$JS.API." + question, As: p.APIPrefix + "." + question, Whole: "$JS.API." + whole,
+		Several: strings.HasPrefix(question, "CONSUMER.MSG.NEXT."), Why: why,
+	})
 }
 
 func (t Topology) apiPrefix() string { return t.subject("api") }

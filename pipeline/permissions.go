@@ -102,7 +102,7 @@ func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 	p.subscribe("answers, in an inbox that no other user can read", p.InboxPrefix+".>")
 	switch role {
 	case RoleProducer:
-		p.share(Share{Subject: t.requestsOf(s), Why: "requests"})
+		p.share(Share{Subject: t.requestsOf(s), Whole: t.requestsOf(Scope{}), Why: "requests"})
 		if s.Wait {
 			p.addConsumer(t, Scope{User: s.User, Tenant: s.Tenant, Tenants: s.Tenants})
 		}
@@ -202,8 +202,9 @@ func (s Scope) tokens(below string) string {
 // which the server holds against the consumer's own. Without it, it would read
 // claims as well.
 func (p *Permissions) addConsumer(t Topology, s Scope) {
-	ledger, control := t.LedgerStream(), t.ControlBucket()
-	p.share(Share{Subject: t.outcomesOf(s), Stream: true, Why: "outcomes as they are published"})
+	ledger, control, every := t.LedgerStream(), t.ControlBucket(), t.outcomesOf(Scope{})
+	next := "CONSUMER.MSG.NEXT." + ledger + "."
+	p.share(Share{Subject: t.outcomesOf(s), Whole: every, Stream: true, Why: "outcomes as they are published"})
 	if s.LiveOnly { // an empty list of what is allowed would allow everything
 		p.DenyPublish = append(p.DenyPublish, Permission{Subject: ">", Why: "it only listens"})
 		return
@@ -211,21 +212,25 @@ func (p *Permissions) addConsumer(t Topology, s Scope) {
 	if s.Durable {
 		p.Durable = &DurableConsumer{Stream: ledger, Name: s.User, Filter: t.outcomesOf(s)}
 		own := "the durable consumer that is made for it, named " + s.User
-		p.shareAPI(t, own, "CONSUMER.MSG.NEXT."+ledger+"."+s.User, "CONSUMER.INFO."+ledger+"."+s.User)
+		p.sharePart(t, own, next+s.User, next+"*")
+		p.shareAPI(t, own, "CONSUMER.INFO."+ledger+"."+s.User)
 		p.share(Share{Subject: "$JS.ACK." + ledger + "." + s.User + ".>", Why: own})
 		return
 	}
-	p.shareAPI(t, "read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer",
-		"CONSUMER.CREATE."+ledger+".*."+t.outcomesOf(s), "CONSUMER.MSG.NEXT."+ledger+".*")
+	create, reads := "CONSUMER.CREATE."+ledger+".*.", "read outcomes from the ledger: enqueue watch, enqueue --wait, a durable consumer"
+	p.sharePart(t, reads, create+t.outcomesOf(s), create+every)
+	p.shareAPI(t, reads, next+"*")
 	own := "its own durable consumer, which is named " + s.User
 	p.shareAPI(t, own, "CONSUMER.INFO."+ledger+"."+s.User, "CONSUMER.DELETE."+ledger+"."+s.User)
 	p.share(Share{Subject: "$JS.ACK." + ledger + "." + s.User + ".>", Why: own})
-	lanes := controlKey("lanes") + ".>"
+	lanes := controlKey("lanes")
 	if s.Tenant != "" {
-		lanes = controlKey("lanes", s.Tenant) + ".>"
+		lanes = controlKey("lanes", s.Tenant)
 	}
-	p.shareAPI(t, "how Orchestrator spells a queue or process, by which its outcomes are filed",
-		"STREAM.INFO."+kvStream(control), strings.TrimPrefix(directGet(control, lanes), "$JS.API."))
+	get := func(keys string) string { return strings.TrimPrefix(directGet(control, keys+".>"), "$JS.API.") }
+	spelled := "how Orchestrator spells a queue or process, by which its outcomes are filed"
+	p.shareAPI(t, spelled, "STREAM.INFO."+kvStream(control))
+	p.sharePart(t, spelled, get(lanes), get(controlKey("lanes")))
 	for _, tenant := range s.Tenants {
 		name := t.trackingConsumer(tenant)
 		for _, subject := range []string{"CREATE." + ledger + "." + name, "CREATE." + ledger + "." + name + ".>", "MSG.NEXT." + ledger + "." + name} {

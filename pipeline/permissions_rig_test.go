@@ -24,6 +24,7 @@ type users struct {
 	server *embedded.Server
 	admin  jetstream.JetStream
 	api    map[string]string // by which users ask JetStream
+	login  func(user string) nats.Option
 
 	connections []*nats.Conn
 }
@@ -39,7 +40,7 @@ func newUsers(t *testing.T, permissions ...pipeline.Permissions) *users {
 			t.Error(err)
 		}
 	})
-	u := &users{t: t, server: server, api: map[string]string{}}
+	u := &users{t: t, server: server, api: map[string]string{}, login: func(user string) nats.Option { return nats.UserInfo(user, "secret") }}
 	for _, p := range permissions {
 		u.api[p.User] = p.APIPrefix
 	}
@@ -60,7 +61,7 @@ func (u *users) as(user string) (context.Context, jetstream.JetStream) {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), 30*time.Second)
 	u.t.Cleanup(cancel)
-	nc, err := u.server.Connect(nats.UserInfo(user, "secret"), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	nc, err := u.server.Connect(u.login(user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if !isLeft(err) {
 			cancel()
 		}
@@ -115,11 +116,7 @@ func (u *users) fill(ctx context.Context) {
 	add(u.admin.Publish(ctx, "uipath.deadletters.Default.-.items.Plain", []byte(`{"key":"INV-2","item":{}}`)))
 	add(u.admin.CreateConsumer(ctx, "UIPATH_REQUESTS", jetstream.ConsumerConfig{Durable: "lane", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "uipath.requests.Default.-.items.Plain"}))
 	add(u.admin.CreateConsumer(ctx, "UIPATH_LEDGER", jetstream.ConsumerConfig{Durable: trackingOfDefault, AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "uipath.outcomes.Default.*.*.*.*.accepted"}))
-	control, err := u.admin.KeyValue(ctx, "UIPATH_CONTROL")
-	add(nil, err)
-	lane, err := json.Marshal(map[string]any{"lane": plainItems, "boundAt": time.Now()})
-	add(nil, err)
-	add(control.Put(ctx, "lanes.Default.Shared.items.Plain", lane))
+	u.serve(ctx)
 	tokens, err := u.admin.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "UIPATH_TOKENS"})
 	add(nil, err)
 	add(tokens.Put(ctx, "tenants.Default", []byte("encrypted")))
@@ -128,6 +125,22 @@ func (u *users) fill(ctx context.Context) {
 	u.publishOutcome(ctx, plainItems, "INV-1")
 	u.publishOutcome(ctx, pipeline.Lane{Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Other"}, "INV-1")
 	if err := errors.Join(faults...); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// serve leaves the record of a lane that has been served.
+func (u *users) serve(ctx context.Context) {
+	u.t.Helper()
+	control, err := u.admin.KeyValue(ctx, "UIPATH_CONTROL")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	lane, err := json.Marshal(map[string]any{"lane": plainItems, "boundAt": time.Now()})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if _, err := control.Put(ctx, "lanes.Default.Shared.items.Plain", lane); err != nil {
 		u.t.Fatal(err)
 	}
 }

@@ -85,10 +85,10 @@ func (p Permissions) NSC(workers string) string {
 	return b.String() + "nsc edit user --account " + account + " --name " + shell.Quote(p.User) + " \\\n" + p.nscFlags()
 }
 
-// nsc gives the lines that export a share from one account and import it into
-// another.
+// nsc gives the lines that export a share from one account, whole, and import it
+// into another.
 func (s Share) nsc(from, to string) string {
-	kind, several, as, subject := "", "", "", shell.Quote(s.Subject)
+	kind, several, as, subject, whole := "", "", "", shell.Quote(s.Subject), shell.Quote(s.whole())
 	if !s.Stream {
 		kind = " --service"
 	}
@@ -98,7 +98,7 @@ func (s Share) nsc(from, to string) string {
 	if s.As != "" {
 		as = " --local-subject " + shell.Quote(s.As)
 	}
-	return fmt.Sprintf("nsc add export --account %s --name %s --subject %s%s%s\n", from, subject, subject, kind, several) +
+	return fmt.Sprintf("nsc add export --account %s --name %s --subject %s%s%s\n", from, whole, whole, kind, several) +
 		fmt.Sprintf("nsc add import --account %s --name %s --src-account \"$workers\" --remote-subject %s%s%s\n", to, subject, subject, as, kind)
 }
 

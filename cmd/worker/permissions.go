@@ -83,7 +83,7 @@ Orchestrator does, with the folder's path.`,
 	fs.BoolVar(&c.scope.Provision, "provision", false, "worker: may make the streams that are missing")
 	fs.BoolVar(&c.scope.ChangeStreams, "change-streams", false, "operator: may change streams, an administrator's right by which everything can be read and removed")
 	fs.BoolVar(&c.scope.RemoveRequests, "remove-requests", false, "operator: may remove requests that wait (nats stream purge), of any tenant and all at once")
-	cli.ChoiceFlag(fs, &c.output, "output", "o", formatConf, []string{formatConf, formatNSC, cli.FormatJSON}, "form: for nats-server.conf, as nsc's command, or JSON")
+	cli.ChoiceFlag(fs, &c.output, "output", "o", formatConf, []string{formatConf, formatNSC, cli.FormatJSON}, "form: for nats-server.conf, as nsc's commands (in any order, and again), or JSON")
 	cmd.MarkFlagsMutuallyExclusive("queue", "process")
 	return cmd
 }

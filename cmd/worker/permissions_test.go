@@ -96,7 +96,11 @@ func TestPermissionsPrinted(t *testing.T) {
 			`"uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.bi"`,
 			"nats consumer add UIPATH_LEDGER bi --pull --filter 'uipath.outcomes.Test.*.*.*.*.*' --deliver all --ack explicit --defaults.\n",
 		}},
-		{"consumer --live -o nsc", []string{"--deny-pub '>'"}},
+		{"consumer --live -o nsc", []string{"--deny-pub '>'", "in any order, and again"}},
+		{"producer --queue Invoices -o nsc", []string{
+			"nsc add export --account WAYBILL --name 'uipath.requests.>' --subject 'uipath.requests.>' --service\n",
+			"--remote-subject 'uipath.requests.*.*.items.Invoices' --service\n",
+		}},
 	} {
 		stdout, stderr, code := runHere(append([]string{"permissions"}, strings.Fields(tt.args)...)...)
 		if code != cli.ExitOK {

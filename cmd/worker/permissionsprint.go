@@ -76,9 +76,16 @@ func comment(text string) string {
 	return b.String()
 }
 
+// nscHeading is true since no user's exports overlap another's.
+const nscHeading = `# To be run for one user after the other, in any order, and again: of what is there already
+# nsc says so, and leaves it as it is. To a user's rights it adds: one that is to have others
+# is removed first, with its account if that is its own (nsc delete account), or alone (nsc
+# delete user).
+`
+
 func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
 	var b strings.Builder
-	b.WriteString("# Accounts, users and exports that are there already need not be added.\n")
+	b.WriteString(nscHeading)
 	if slices.ContainsFunc(all, func(p pipeline.Permissions) bool { return p.Role == pipeline.RoleWorker }) {
 		b.WriteString("# The workers' account, with as much of JetStream as the server has; sizes such as 50GiB hold it lower.\n" + pipeline.NSCWorkers(c.account))
 	} else {
