@@ -118,7 +118,7 @@ func AccountsConf(workers string, users []Permissions, login func(Permissions) s
 }
 
 func writeUser(b *strings.Builder, p Permissions, login string) {
-	fmt.Fprintf(b, "      # %s\n      {\n%s%s      }\n", p.Heading(), indent("        ", login), indent("        ", p.Conf()))
+	fmt.Fprintf(b, "%s      {\n%s%s      }\n", indent("      ", p.Heading()), indent("        ", login), indent("        ", p.Conf()))
 }
 
 // ExportsConf gives what the workers' account must export for the user.

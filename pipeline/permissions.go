@@ -83,7 +83,8 @@ type Permissions struct {
 	Durable *DurableConsumer `json:"durable,omitempty"`
 }
 
-// DurableConsumer is a pull consumer, by which outcomes are read.
+// DurableConsumer is a pull consumer, by which outcomes are read. A worker may
+// make it.
 type DurableConsumer struct {
 	Stream string `json:"stream"`
 	Name   string `json:"name"`
@@ -98,7 +99,7 @@ func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 	if err := errors.Join(t.Validate(), ValidateName("prefix", t.Prefix), s.validate(role)); err != nil {
 		return Permissions{}, err
 	}
-	p := Permissions{Role: role, User: s.User, InboxPrefix: "_INBOX_" + s.User}
+	p := Permissions{Role: role, User: s.User, InboxPrefix: inboxOf(s.User)}
 	p.subscribe("answers, in an inbox that no other user can read", p.InboxPrefix+".>")
 	switch role {
 	case RoleProducer:
@@ -124,6 +125,8 @@ func (t Topology) Permissions(role Role, s Scope) (Permissions, error) {
 	}
 	return p, nil
 }
+
+func inboxOf(user string) string { return "_INBOX_" + user }
 
 func (s Scope) validate(role Role) error {
 	if role != RoleProducer && role != RoleConsumer && role != RoleWorker && role != RoleOperator {

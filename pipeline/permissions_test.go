@@ -260,8 +260,9 @@ func TestDurablePermissions(t *testing.T) {
 		if i < len(p.Publish) {
 			p.Publish = slices.Delete(slices.Clone(p.Publish), i, i+1)
 		}
-		u := newUsers(t, p)
-		if _, err := u.admin.CreateConsumer(t.Context(), p.Durable.Stream, jetstream.ConsumerConfig{Durable: p.Durable.Name, FilterSubject: p.Durable.Filter}); err != nil {
+		u := newUsers(t, p, permitted(t, pipeline.Topology{}, pipeline.RoleWorker, pipeline.Scope{}))
+		making, worker := u.as("worker")
+		if _, err := worker.CreateConsumer(making, p.Durable.Stream, jetstream.ConsumerConfig{Durable: p.Durable.Name, FilterSubject: p.Durable.Filter}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, js := u.as("bi")
@@ -269,6 +270,18 @@ func TestDurablePermissions(t *testing.T) {
 		if denied := u.denied(); (err == nil) != (i == len(whole.Publish)) || (len(denied) == 0) != (err == nil) {
 			t.Errorf("without %v: %v, denied %q", whole.Publish[i:min(i+1, len(whole.Publish))], err, denied)
 		}
+	}
+}
+
+// An operator makes no consumer on the ledger, by which it could read outcomes.
+func TestOperatorMakesNoDurable(t *testing.T) {
+	t.Parallel()
+	d := permitted(t, pipeline.Topology{}, pipeline.RoleConsumer, pipeline.Scope{Durable: true}).Durable
+	u := newUsers(t, permitted(t, pipeline.Topology{}, pipeline.RoleOperator, pipeline.Scope{ChangeStreams: true, RemoveRequests: true}))
+	ctx, js := u.as("operator")
+	_, err := js.CreateConsumer(ctx, d.Stream, jetstream.ConsumerConfig{Durable: d.Name, FilterSubject: d.Filter})
+	if subject := "$JS.API.CONSUMER.CREATE." + d.Stream + "." + d.Name + "." + d.Filter; err == nil || !u.wasDenied(subject) {
+		t.Errorf("%v, denied %q, want %s denied", err, u.denied(), subject)
 	}
 }
 

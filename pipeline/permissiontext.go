@@ -45,17 +45,27 @@ func confString(s string) string {
 // printable keeps a tenant's name from ending the comment that it stands in.
 func printable(s string) string { return oneLine(s) }
 
-// Heading says, in one line, whose the permissions are and what the client must
-// be told.
+// Heading says, in comments, whose the permissions are, what the client must be
+// told, and what must be made for it.
 func (p Permissions) Heading() string {
-	s := fmt.Sprintf("NATS user %s, for the role %s of waybill. Its client needs NATS_INBOX_PREFIX=%s", p.User, p.Role, p.InboxPrefix)
+	s := fmt.Sprintf("# NATS user %s, for the role %s of waybill. Its client needs NATS_INBOX_PREFIX=%s", p.User, p.Role, p.InboxPrefix)
 	if p.APIPrefix != "" {
 		s += " and NATS_API_PREFIX=" + p.APIPrefix
 	}
-	if d := p.Durable; d != nil {
-		s += fmt.Sprintf(". Its consumer is made in the workers' account: nats consumer add %s %s --pull --filter %s --deliver all --ack explicit --defaults", shell.Quote(d.Stream), d.Name, shell.Quote(d.Filter))
+	s += ".\n"
+	if p.Durable != nil {
+		s += "# Its consumer is made once, with a worker's login, here of the user worker; an operator may not, who could read outcomes by one.\n" +
+			"# nats says that it may not look at it, and makes it:\n" +
+			"#   " + p.Durable.command() + "\n"
 	}
-	return s + "."
+	return s
+}
+
+// command makes the consumer. It has the inbox of a worker's user, which is named
+// after its role.
+func (d DurableConsumer) command() string {
+	return fmt.Sprintf("nats --inbox-prefix %s consumer add %s %s --pull --filter %s --deliver all --ack explicit --defaults",
+		inboxOf(string(RoleWorker)), shell.Quote(d.Stream), shell.Quote(d.Name), shell.Quote(d.Filter))
 }
 
 // NSCWorkers gives the command lines that make the workers' account with nsc.

@@ -54,7 +54,10 @@ NATS_API_PREFIX=uipath.api.
 
 A producer or a consumer can be narrowed to a tenant, a folder, a queue or a
 process. Requests are allowed as the producer spells them; outcomes as
-Orchestrator does, with the folder's path.`,
+Orchestrator does, with the folder's path.
+
+The durable consumer of a consumer --durable is made once, with a worker's login,
+by the command that is printed. An operator may make none: it could read outcomes.`,
 		Example: `  worker permissions > accounts.conf
   worker permissions worker
   worker permissions producer --user k2 --tenant Production --folder Finance --queue Invoices

@@ -94,9 +94,12 @@ func TestPermissionsPrinted(t *testing.T) {
 		{"consumer -o json", []string{`"apiPrefix": "uipath.api"`, `"as": "uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.*"`}},
 		{"consumer --durable --user bi --tenant Test", []string{
 			`"uipath.api.CONSUMER.MSG.NEXT.UIPATH_LEDGER.bi"`,
-			"nats consumer add UIPATH_LEDGER bi --pull --filter 'uipath.outcomes.Test.*.*.*.*.*' --deliver all --ack explicit --defaults.\n",
+			"with a worker's login",
+			"\n#   nats --inbox-prefix _INBOX_worker consumer add UIPATH_LEDGER bi --pull --filter 'uipath.outcomes.Test.*.*.*.*.*' --deliver all --ack explicit --defaults\n# It belongs",
 		}},
 		{"consumer --live -o nsc", []string{"--deny-pub '>'", "in any order, and again"}},
+		{"--durable", []string{"\n      #   nats --inbox-prefix _INBOX_worker consumer add UIPATH_LEDGER consumer --pull --filter 'uipath.outcomes.>' --deliver all --ack explicit --defaults\n      {\n"}},
+		{"consumer --durable -o nsc", []string{" --ack explicit --defaults\nnsc add account"}},
 		{"producer --queue Invoices -o nsc", []string{
 			"nsc add export --account WAYBILL --name 'uipath.requests.>' --subject 'uipath.requests.>' --service\n",
 			"--remote-subject 'uipath.requests.*.*.items.Invoices' --service\n",

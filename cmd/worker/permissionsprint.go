@@ -59,7 +59,7 @@ func printJSON(w io.Writer, value any) error {
 
 // conf is one user's block, and in comments what belongs into the accounts.
 func (c *permissionsCommand) conf(p pipeline.Permissions) string {
-	text := "# " + p.Heading() + "\n"
+	text := p.Heading()
 	if len(p.Shares) == 0 {
 		return text + "# It belongs into account " + c.account + ", the workers', and must be trusted: see `worker permissions --help`.\n" + p.Conf()
 	}
@@ -92,7 +92,7 @@ func (c *permissionsCommand) nsc(all []pipeline.Permissions) string {
 		b.WriteString("# Account " + c.account + ", the workers', must be there: `worker permissions worker -o nsc` makes it.\n")
 	}
 	for _, p := range all {
-		b.WriteString("# " + p.Heading() + "\n" + p.NSC(c.account))
+		b.WriteString(p.Heading() + p.NSC(c.account))
 		b.WriteString("# or, for all users that a signing key of the account signs:\n")
 		b.WriteString(comment(p.NSCSigningKey(c.account)))
 	}
