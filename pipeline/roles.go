@@ -37,7 +37,7 @@ func (p *Permissions) addProvisioning(t Topology) {
 	p.publish("make the streams that are missing (--provision)",
 		"$JS.API.STREAM.CREATE."+t.RequestsStream(), "$JS.API.STREAM.CREATE."+t.LedgerStream(), "$JS.API.STREAM.CREATE."+t.DeadLettersStream(),
 		"$JS.API.STREAM.CREATE."+kvStream(t.ControlBucket()), "$JS.API.STREAM.CREATE."+kvStream(t.TokensBucket()))
-	p.publish("what the server can do, which the making of a bucket asks", "$JS.API.INFO")
+	p.publish("what the server can do, which the making of a bucket asks (--provision)", "$JS.API.INFO")
 }
 
 // addOperator: what the README tells an operator to do, with the nats CLI. It

@@ -41,7 +41,9 @@ accounts, with a user for each, which nats-server loads as they stand; the
 passwords are made up anew each time.
 
 On a server where the streams are not there yet, the worker that is started first
-must be allowed to make them: --provision. Afterwards none needs it.
+must be allowed to make them: worker permissions --provision > accounts.conf.
+Afterwards none needs it, and what stands under the reasons that name --provision
+can be removed.
 
 Producers and consumers have an account each, with what the workers' account
 shares with it. In one account they could have JetStream write, as an answer,
@@ -58,7 +60,8 @@ Orchestrator does, with the folder's path.
 
 The durable consumer of a consumer --durable is made once, with a worker's login,
 by the command that is printed. An operator may make none: it could read outcomes.`,
-		Example: `  worker permissions > accounts.conf
+		Example: `  worker permissions --provision > accounts.conf
+  worker permissions > accounts.conf
   worker permissions worker
   worker permissions producer --user k2 --tenant Production --folder Finance --queue Invoices
   worker permissions producer --wait --tenant Production

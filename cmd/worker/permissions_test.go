@@ -72,7 +72,7 @@ func TestPermissionsPrinted(t *testing.T) {
 		{"consumer --tenant Production", []string{`"uipath.outcomes.Production.*.*.*.*.*"`, "tracking_Production_s_accepted_", "lanes.Production.>", "NATS_API_PREFIX=uipath.api"}},
 		{"consumer --account FINANCE --user k2", []string{`imports: [`, `{stream: {account: "FINANCE", subject: "uipath.outcomes.>"}}`, `exports: [`, `accounts: ["FINANCE_k2"]}`}},
 		{"consumer --live", []string{`"uipath.outcomes.>"`, "deny: ["}},
-		{"", []string{"\n# The worker may not make the streams"}},
+		{"", []string{"\n# The worker may not make the streams", "`worker permissions --provision`"}},
 		{"worker", []string{`"$JS.API.STREAM.PURGE.UIPATH_REQUESTS"`, `"$KV.UIPATH_TOKENS.tenants.*"`}},
 		{"worker --provision --prefix finance", []string{`"$JS.API.STREAM.CREATE.FINANCE_LEDGER"`, `"finance.claims.>"`}},
 		{"operator", []string{`"$JS.API.CONSUMER.PAUSE.UIPATH_REQUESTS.*"`, "account WAYBILL", "trusted"}},
@@ -274,6 +274,40 @@ func TestPermissionsLoad(t *testing.T) {
 	}
 	if _, err := as("consumer").OrderedConsumer(t.Context(), "UIPATH_LEDGER", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"uipath.outcomes.>"}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// For the first start the accounts are printed with --provision, as README and
+// help say; without what stands under the reasons that name it, they are those
+// that are printed otherwise, but for the passwords.
+func TestPermissionsOfTheFirstStart(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	noEnvironment(t)
+	help, _, _ := runHere("permissions", "--help")
+	for where, text := range map[string]string{"README.md": string(readme), "--help": help} {
+		if !strings.Contains(text, "\nworker permissions --provision > accounts.conf") && !strings.Contains(text, "\n  worker permissions --provision > accounts.conf") {
+			t.Errorf("%s does not say how to print the accounts for the first start", where)
+		}
+	}
+	first, _, _ := runHere("permissions", "--provision")
+	later, _, _ := runHere("permissions")
+	var rest []string
+	removing := false
+	for line := range strings.Lines(regexp.MustCompile(`password: .*`).ReplaceAllString(first, "")) {
+		if text := strings.TrimSpace(line); !strings.HasPrefix(text, `"`) {
+			removing = strings.HasPrefix(text, "#") && strings.Contains(text, "--provision")
+		}
+		if !removing {
+			rest = append(rest, line)
+		}
+	}
+	want := regexp.MustCompile(`password: .*|# The worker may not make the streams.*\n.*\n`).ReplaceAllString(later, "")
+	if got := strings.Join(rest, ""); got != want || strings.Contains(got, "STREAM.CREATE") {
+		t.Errorf("without what --provision adds it is\n%s\nwant\n%s", got, want)
 	}
 }
 

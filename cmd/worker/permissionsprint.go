@@ -26,7 +26,7 @@ func (c *permissionsCommand) print(w io.Writer, all []pipeline.Permissions) erro
 	default:
 		text = "# For nats-server.conf, which also needs jetstream {store_dir: …, sync_interval: always}.\n"
 		if !provisions(all) {
-			text += "# The worker may not make the streams: where they are not there yet, give it what\n# `worker permissions worker --provision` prints for its first start.\n"
+			text += "# The worker may not make the streams: where they are not there yet, print this by\n# `worker permissions --provision` for its first start.\n"
 		}
 		text += pipeline.AccountsConf(c.account, all, withPassword)
 	}
