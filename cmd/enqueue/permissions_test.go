@@ -214,6 +214,20 @@ func TestWaitForJobWithPermissions(t *testing.T) {
 	}
 }
 
+// It does so before anything was served there, by the spelling it gives.
+func TestWatchBeforeAll(t *testing.T) {
+	t.Parallel()
+	i, login := newGuardedInstallation(t, permitted(t, pipeline.RoleConsumer, pipeline.Scope{User: "one", Tenant: "Default", Folder: "Shared", Kind: pipeline.KindItem, Name: "Invoices"}))
+	if err := i.settle(t.Context(), canonical, pipeline.Request{Key: "INV-1", Item: json.RawMessage(`{}`)}, pipeline.StatusAccepted); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := i.watch(t, 1, append(login["one"], "--all", "-o", "jsonl", "--tenant", "Default", "--folder", "Shared", "--queue", "Invoices")...)
+	if err != nil || !strings.Contains(lines[0], "INV-1") {
+		t.Errorf("got %q, %v, want the outcome of INV-1", lines, err)
+	}
+	i.run(t, "", append(login["one"], "watch", "--tenant", "Default", "--folder", "-", "--queue", "Invoices")...).want(t, cli.ExitUsage, "give the folder's path")
+}
+
 // A consumer of one queue alone follows it.
 func TestWatchWithPermissions(t *testing.T) {
 	t.Parallel()

@@ -134,9 +134,12 @@ func (c *watchCommand) spell(ctx context.Context, cmd *cobra.Command, s *session
 	if errors.Is(err, pipeline.ErrLaneUnknown) && f.Folder == "" {
 		return false, nil // it may be served in any folder, and no right is granted to list them
 	}
-	if errors.Is(err, pipeline.ErrLaneUnknown) {
+	if errors.Is(err, pipeline.ErrLaneUnknown) && f.Folder == pipeline.DefaultFolder {
+		return false, cli.Errorf(cli.ExitUsage, "--folder -: no worker has served %s yet, so which folder that is is not known; give the folder's path", lane)
+	}
+	if errors.Is(err, pipeline.ErrLaneUnknown) { // who may follow this lane alone may not look for other spellings
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "no worker has served %s yet: make sure that it is spelled as in Orchestrator\n", lane)
-		return false, nil
+		return true, nil
 	}
 	if err != nil {
 		return false, explain(err)
