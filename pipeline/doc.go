@@ -115,7 +115,8 @@
 //	inspection.go difference.go backlog.go trial.go
 //	                                           what there is, for whoever looks after it
 //	publisher.go watch.go                      for producers and for subscribers
-//	worker.go lanes.go runner.go target.go     a worker, its lanes, one lane, what it is in Orchestrator
+//	worker.go gone.go                          a worker, and what it cannot do without
+//	lanes.go runner.go target.go               its lanes, one lane, what it is in Orchestrator
 //	delivery.go claiming.go call.go doubt.go lookup.go settle.go deadletter.go
 //	                                           one delivery from decode to ack
 //	ledger.go state.go claim.go probe.go clock.go

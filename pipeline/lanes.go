@@ -54,8 +54,9 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 			seen = 0
 		}
 		last, subjects, err := w.requestSubjects(ctx, seen)
+		w.stats.unasked.Store(err != nil)
 		if err != nil && ctx.Err() == nil {
-			w.log.Warn("lanes not listed", "error", err)
+			w.log.Log(ctx, w.troubleLevel(), "lanes not listed", "error", err)
 			_ = sleep(ctx, troubleEvery) // the loop looks at the context itself
 		}
 		seen = last
@@ -67,7 +68,7 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 			r, err := w.newRunner(ctx, subject)
 			switch {
 			case err != nil:
-				w.log.Warn("lane not opened", "subject", subject, "error", err)
+				w.log.Log(ctx, w.troubleLevel(), "lane not opened", "subject", subject, "error", err)
 				seen = 0 // look again
 			case r == nil:
 				lane, _ := w.cfg.Topology.laneOfRequest(subject) // its tenant is told as it stands
@@ -123,7 +124,7 @@ func (w *Worker) waits(ctx context.Context, subject string) bool {
 func (w *Worker) requestSubjects(ctx context.Context, seen uint64) (last uint64, subjects []string, err error) {
 	stream, err := w.js.Stream(ctx, w.cfg.Topology.RequestsStream())
 	if err != nil {
-		return seen, nil, fmt.Errorf("look at the requests stream: %w", err)
+		return 0, nil, fmt.Errorf("look at the requests stream: %w", err) // which may be another when it is there again
 	}
 	info := stream.CachedInfo()
 	w.clock.observe(info.TimeStamp)
@@ -217,7 +218,7 @@ func (w *Worker) trim(ctx context.Context) {
 			err = w.trimOnce(ctx, trimmed)
 		}
 		if err != nil && ctx.Err() == nil {
-			w.log.Warn("settled requests not removed", "error", err)
+			w.log.Log(ctx, w.troubleLevel(), "settled requests not removed", "error", err)
 		}
 	}
 }

@@ -37,7 +37,8 @@ type rig struct {
 	// admin and worker are the NATS users of the rig itself and of its workers,
 	// where there are accounts.
 	admin, worker string
-	tolerant      bool // of workers that do not start
+	tolerant      bool   // of workers that do not start
+	deafen        func() // ends the collecting of outcomes
 
 	mu       sync.Mutex
 	outcomes map[string][]pipeline.Outcome // by scope and key, as they came
@@ -141,7 +142,8 @@ func (r *rig) collect() {
 		}
 	})
 	<-ready
-	r.t.Cleanup(func() { cancel(); done.Wait() })
+	r.deafen = func() { cancel(); done.Wait() }
+	r.t.Cleanup(r.deafen)
 }
 
 // config is a worker's configuration for the rig.

@@ -293,10 +293,10 @@ func (r *runner) reopen(ctx context.Context, cause error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.log.Warn("pull refused", "error", cause)
+	r.log.Log(ctx, r.troubleLevel(), "pull refused", "error", cause)
 	consumer, err := r.openConsumer(ctx, r.subject, r.published)
 	if err != nil {
-		r.log.Warn("lane not reopened", "error", err)
+		r.log.Log(ctx, r.troubleLevel(), "lane not reopened", "error", err)
 		_ = sleep(ctx, time.Second) // the caller looks at the context
 		return
 	}

@@ -8,7 +8,9 @@ import (
 
 // stats counts what a worker has done.
 type stats struct {
-	ready atomic.Bool
+	ready   atomic.Bool // it has started, and is not stopping
+	gone    atomic.Bool // a stream is not there any more
+	unasked atomic.Bool // the requests stream gave no answer the last time
 
 	mu       sync.Mutex
 	outcomes map[Status]uint64
@@ -29,5 +31,5 @@ func (s *stats) count(o *Outcome) {
 func (s *stats) snapshot() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Ready: s.ready.Load(), Outcomes: maps.Clone(s.outcomes)}
+	return Stats{Ready: s.ready.Load() && !s.gone.Load() && !s.unasked.Load(), Outcomes: maps.Clone(s.outcomes)}
 }

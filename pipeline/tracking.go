@@ -29,7 +29,7 @@ func (w *Worker) followToTheEnd(ctx, work context.Context, t *tenant) {
 	for ctx.Err() == nil {
 		err := w.followTenant(ctx, work, t)
 		if err != nil && ctx.Err() == nil {
-			t.log.Warn("tracked requests not followed", "error", err)
+			t.log.Log(ctx, w.troubleLevel(), "tracked requests not followed", "error", err)
 			_ = sleep(ctx, time.Second) // the loop looks at the context itself
 		}
 	}

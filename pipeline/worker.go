@@ -172,7 +172,8 @@ var ErrDrainTimeout = errors.New("drain time ran out before everything in hand w
 
 // Run serves requests until ctx ends, then stops pulling, finishes what is in
 // hand within the drain time, and returns nil, or ErrDrainTimeout. Every
-// goroutine it started has ended when it returns. An error before that means
+// goroutine it started has ended when it returns. It ends in the same way, with a
+// GoneError, where one of the streams is not there any more. Any other error means
 // that the worker could not start: streams that contradict, a server that
 // cannot do what the ledger needs, no tenant whose login is accepted and whose
 // default folder is there.
@@ -180,6 +181,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	var wg sync.WaitGroup
 	checking, stopChecking := context.WithCancel(ctx)
 	defer wg.Wait()
@@ -192,6 +195,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	wg.Go(func() { w.limitDrain(ctx, work, stopWork) })
 	wg.Go(func() { w.held.beat(background, w.cfg.AckWait) })
 	wg.Go(func() { w.trim(ctx) })
+	wg.Go(func() { w.watchStreams(ctx, end) })
 	for _, t := range w.tenants {
 		wg.Go(func() { w.keepFollowing(background, t) })
 		wg.Go(func() { w.followToTheEnd(ctx, background, t) })
@@ -208,6 +212,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopBackground()
 	stopWork(nil)
 	wg.Wait()
+	if _, gone := errors.AsType[*GoneError](context.Cause(ctx)); gone {
+		return context.Cause(ctx) //nolint:wrapcheck // it says what is gone, and what to do
+	}
 	if errors.Is(cause, errDraining) {
 		return ErrDrainTimeout
 	}
@@ -313,7 +320,7 @@ func (w *Worker) mentionReplicas(ctx context.Context) {
 func (w *Worker) keepFollowing(ctx context.Context, t *tenant) {
 	for ctx.Err() == nil {
 		if err := t.follow(ctx); err != nil {
-			w.log.Warn("pauses of other workers not followed", "error", err)
+			w.log.Log(ctx, w.troubleLevel(), "pauses of other workers not followed", "error", err)
 			_ = sleep(ctx, time.Second) // the loop looks at the context itself
 		}
 	}
@@ -321,7 +328,7 @@ func (w *Worker) keepFollowing(ctx context.Context, t *tenant) {
 
 // Stats is what a worker has done since it started.
 type Stats struct {
-	Ready    bool
+	Ready    bool              // it pulls requests, as far as it knows
 	Outcomes map[Status]uint64 // final ones, by status
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"waybill/cmd/internal/cli"
 	"waybill/orchestrator/simulator"
+	"waybill/pipeline"
 	"waybill/pipeline/embedded"
 )
 
@@ -50,5 +51,14 @@ func TestServeEndsWithItsConnection(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("it still serves")
+	}
+}
+
+// What waiting does not mend has the exit code that says so.
+func TestExitCodeOfAStreamThatIsGone(t *testing.T) {
+	t.Parallel()
+	err := exitCodeOf(&pipeline.GoneError{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER"})
+	if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitUsage {
+		t.Errorf("got %v, want exit code %d", err, cli.ExitUsage)
 	}
 }
