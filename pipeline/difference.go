@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,6 +21,8 @@ type DifferenceError struct {
 	Want    string
 	// Permanent is a setting that NATS lets nobody change.
 	Permanent bool
+	// Flags are those of `nats stream edit` that change it, each quoted for a shell.
+	Flags string
 }
 
 // Error says what is to be done about it as well.
@@ -32,7 +35,7 @@ func (d *DifferenceError) Error() string {
 func (d *DifferenceError) Mend() string {
 	stream, bucket := shell.Quote(d.Stream), shell.Quote(strings.TrimPrefix(d.Stream, kvStream("")))
 	if !d.Permanent {
-		return "change it with `nats stream edit " + stream + "`"
+		return "change it, as an operator with --change-streams: `" + strings.TrimSpace("nats stream edit "+stream+" "+d.Flags) + "`"
 	}
 	text := "NATS lets nobody change it: stop the workers, "
 	switch d.Role {
@@ -70,6 +73,7 @@ type setting struct {
 	name       string
 	have, want any
 	permanent  bool
+	flags      []string // of nats stream edit
 }
 
 // differences compares only what the protocol rests on.
@@ -79,49 +83,74 @@ func differences(role StreamRole, have, want jetstream.StreamConfig) []*Differen
 		settings = append(settings, ruled(have, want)...)
 	}
 	if role == StreamRequests { // what is settled is purged
-		settings = append(settings, setting{"deny purge", have.DenyPurge, false, true})
+		settings = append(settings, setting{"deny purge", have.DenyPurge, false, true, nil})
 	}
 	if role == StreamLedger {
 		settings = append(
 			settings,
-			setting{"deny delete", have.DenyDelete, false, true}, // the news of what was accepted is deleted when it has ended
-			setting{"sources", len(have.Sources), 0, false},      // what is still to come from there is not known yet
+			setting{"deny delete", have.DenyDelete, false, true, nil},                  // the news of what was accepted is deleted when it has ended
+			setting{"sources", len(have.Sources), 0, false, []string{"--interactive"}}, // what is still to come from there is not known yet
 		)
 	}
 	var found []*DifferenceError
 	for _, s := range settings {
-		if s.have != s.want {
-			found = append(found, &DifferenceError{
-				Role: role, Stream: want.Name, Setting: s.name, Have: fmt.Sprint(s.have), Want: fmt.Sprint(s.want), Permanent: s.permanent,
-			})
+		if s.have == s.want {
+			continue
 		}
+		d := &DifferenceError{Role: role, Stream: want.Name, Setting: s.name, Have: fmt.Sprint(s.have), Want: fmt.Sprint(s.want), Permanent: s.permanent}
+		if !d.Permanent {
+			d.Flags = quoteAll(s.flags)
+		}
+		found = append(found, d)
 	}
 	return found
+}
+
+func quoteAll(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = shell.Quote(word)
+	}
+	return strings.Join(quoted, " ")
 }
 
 // kept is what says whether an acknowledged write is still there after a crash.
 // An asynchronous stream ignores sync_interval.
 func kept(have, want jetstream.StreamConfig) []setting {
 	return []setting{
-		{"storage", have.Storage, want.Storage, true},
-		{"persist mode", have.PersistMode, want.PersistMode, true},
-		{settingSealed, have.Sealed, want.Sealed, true},
+		{"storage", have.Storage, want.Storage, true, nil},
+		{"persist mode", have.PersistMode, want.PersistMode, true, nil},
+		{settingSealed, have.Sealed, want.Sealed, true, nil},
 	}
 }
 
 // ruled is how a stream takes, drops and gives messages.
 func ruled(have, want jetstream.StreamConfig) []setting {
 	return []setting{
-		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " "), false},
-		{"retention", have.Retention, want.Retention, have.Retention == jetstream.WorkQueuePolicy},
-		{"discard policy", have.Discard, want.Discard, false},
-		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject, false},
-		{"max age", have.MaxAge, want.MaxAge, false},
-		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject, false},
-		{"duplicate window", have.Duplicates, want.Duplicates, false},
-		{"allow direct get", have.AllowDirect, want.AllowDirect, false},
-		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL, have.AllowMsgTTL},
-		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish, have.PersistMode == jetstream.AsyncPersistMode},
-		{"no ack", have.NoAck, want.NoAck, false},
+		{"subjects", strings.Join(have.Subjects, " "), strings.Join(want.Subjects, " "), false, subjectFlags(want.Subjects)},
+		{"retention", have.Retention, want.Retention, have.Retention == jetstream.WorkQueuePolicy, []string{"--retention=limits"}},
+		{"discard policy", have.Discard, want.Discard, false, []string{"--discard=new"}},
+		{"discard new per subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject, false, []string{"--no-discard-per-subject"}},
+		{"max age", have.MaxAge, want.MaxAge, false, []string{"--max-age=" + want.MaxAge.String()}},
+		{"max messages per subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject, false, []string{fmt.Sprintf("--max-msgs-per-subject=%d", cmp.Or(want.MaxMsgsPerSubject, -1))}},
+		{"duplicate window", have.Duplicates, want.Duplicates, false, []string{"--dupe-window=" + want.Duplicates.String()}},
+		{"allow direct get", have.AllowDirect, want.AllowDirect, false, []string{"--allow-direct"}},
+		{"allow message TTL", have.AllowMsgTTL, want.AllowMsgTTL, have.AllowMsgTTL, []string{"--allow-msg-ttl"}},
+		{"allow atomic publish", have.AllowAtomicPublish, want.AllowAtomicPublish, have.PersistMode == jetstream.AsyncPersistMode, []string{switchFlag("allow-batch", want.AllowAtomicPublish)}},
+		{"no ack", have.NoAck, want.NoAck, false, []string{"--ack"}},
 	}
+}
+
+func subjectFlags(subjects []string) (flags []string) {
+	for _, subject := range subjects {
+		flags = append(flags, "--subjects="+subject)
+	}
+	return flags
+}
+
+func switchFlag(name string, on bool) string {
+	if on {
+		return "--" + name
+	}
+	return "--no-" + name
 }

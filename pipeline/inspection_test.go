@@ -76,8 +76,8 @@ func TestInspectDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []*pipeline.DifferenceError{
-		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "max age", Have: "1h0m0s", Want: "0s"},
-		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "allow direct get", Have: "false", Want: "true"},
+		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "max age", Have: "1h0m0s", Want: "0s", Flags: "--max-age=0s"},
+		{Role: pipeline.StreamLedger, Stream: "UIPATH_LEDGER", Setting: "allow direct get", Have: "false", Want: "true", Flags: "--allow-direct"},
 	}
 	got := pipeline.Inspect(t.Context(), js, pipeline.Topology{})[1].Differences
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -93,27 +93,35 @@ func TestInspectDifferences(t *testing.T) {
 func TestDifferences(t *testing.T) {
 	t.Parallel()
 	const stays = "NATS lets nobody change it: stop the workers, "
+	const change = "change it, as an operator with --change-streams: `nats stream edit "
 	for _, tt := range []struct {
 		stream, setting string
 		differ          func(*jetstream.StreamConfig)
 		mend            string
 	}{
-		{"UIPATH_REQUESTS", "max age", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, "change it with `nats stream edit UIPATH_REQUESTS`"},
-		{"UIPATH_REQUESTS", "retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, "change it with"},
+		{"UIPATH_REQUESTS", "max age", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, change + "UIPATH_REQUESTS --max-age=0s`"},
+		{"UIPATH_REQUESTS", "retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, change + "UIPATH_REQUESTS --retention=limits`"},
+		{"UIPATH_REQUESTS", "subjects", func(c *jetstream.StreamConfig) { c.Subjects = []string{"uipath.requests.>"} }, change + "UIPATH_REQUESTS '--subjects=uipath.requests.*.*.items.*' '--subjects=uipath.requests.*.*.jobs.*'`"},
+		{"UIPATH_REQUESTS", "discard policy", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, change + "UIPATH_REQUESTS --discard=new`"},
+		{"UIPATH_REQUESTS", "discard new per subject", func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject, c.MaxMsgsPerSubject = true, 5 }, change + "UIPATH_REQUESTS --no-discard-per-subject`"},
+		{"UIPATH_REQUESTS", "max messages per subject", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }, change + "UIPATH_REQUESTS --max-msgs-per-subject=-1`"},
+		{"UIPATH_LEDGER", "max messages per subject", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }, change + "UIPATH_LEDGER --max-msgs-per-subject=1`"},
+		{"UIPATH_LEDGER", "duplicate window", func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }, change + "UIPATH_LEDGER --dupe-window=100ms`"},
+		{"UIPATH_DEADLETTERS", "allow direct get", func(c *jetstream.StreamConfig) { c.AllowDirect = false }, change + "UIPATH_DEADLETTERS --allow-direct`"},
 		{"UIPATH_REQUESTS", "retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }, stays + "and `nats stream rm UIPATH_REQUESTS`, which deletes all requests in it"},
 		{"UIPATH_REQUESTS", "persist mode", asynchronous, stays + "and `nats stream rm UIPATH_REQUESTS`, which deletes all requests in it"},
 		{"UIPATH_REQUESTS", "deny purge", func(c *jetstream.StreamConfig) { c.DenyPurge = true }, stays},
 		{"UIPATH_REQUESTS", "allow message TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }, stays},
-		{"UIPATH_REQUESTS", "allow atomic publish", func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }, "change it with"},
+		{"UIPATH_REQUESTS", "allow atomic publish", func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }, change + "UIPATH_REQUESTS --no-allow-batch`"},
 		{"UIPATH_LEDGER", "persist mode", asynchronous, stays + "`nats stream backup UIPATH_LEDGER FOLDER`"},
 		{"UIPATH_LEDGER", "allow atomic publish", asynchronous, stays},
-		{"UIPATH_LEDGER", "allow message TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }, "change it with"},
+		{"UIPATH_LEDGER", "allow message TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }, change + "UIPATH_LEDGER --allow-msg-ttl`"},
 		{"UIPATH_LEDGER", "deny delete", func(c *jetstream.StreamConfig) { c.DenyDelete = true }, "never just remove it: what it holds keeps requests from being carried out twice"},
 		{"UIPATH_LEDGER", "storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, stays + "`nats stream backup UIPATH_LEDGER FOLDER`"},
 		{"UIPATH_LEDGER", "sealed", func(c *jetstream.StreamConfig) { c.Sealed = true }, "in FILE (deny_delete and deny_purge too, which sealing has set); never just remove it"},
-		{"UIPATH_LEDGER", "sources", func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "UIPATH_DEADLETTERS"}} }, "change it with"},
+		{"UIPATH_LEDGER", "sources", func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "UIPATH_DEADLETTERS"}} }, change + "UIPATH_LEDGER --interactive`"},
 		{"UIPATH_DEADLETTERS", "persist mode", asynchronous, stays + "and `nats stream rm UIPATH_DEADLETTERS`, which deletes all dead letters"},
-		{"UIPATH_DEADLETTERS", "no ack", func(c *jetstream.StreamConfig) { c.NoAck = true }, "change it with"},
+		{"UIPATH_DEADLETTERS", "no ack", func(c *jetstream.StreamConfig) { c.NoAck = true }, change + "UIPATH_DEADLETTERS --ack`"},
 		{"KV_UIPATH_CONTROL", "persist mode", asynchronous, stays + "and `nats kv del UIPATH_CONTROL`"},
 		{"KV_UIPATH_CONTROL", "storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, stays + "and `nats kv del UIPATH_CONTROL`"},
 		{"KV_UIPATH_TOKENS", "persist mode", asynchronous, stays + "`nats kv del UIPATH_TOKENS`"},

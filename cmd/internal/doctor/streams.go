@@ -83,7 +83,7 @@ func replicasOf(info *jetstream.StreamInfo) string {
 func (l *server) replicas(s pipeline.StreamState) {
 	check := streamCheck(s)
 	if have, want := s.Info.Config.Replicas, max(l.Topology.Replicas, 1); have < want {
-		l.warn(check, fmt.Sprintf("nats stream edit %s --replicas %d", shell.Quote(s.Name), want), "%s, and the setting replicas says %d", count(have, "replica", "replicas"), want)
+		l.warn(check, fmt.Sprintf(changeIt+"`nats stream edit %s --replicas=%d`", shell.Quote(s.Name), want), "%s, and the setting replicas says %d", count(have, "replica", "replicas"), want)
 	}
 	if s.Info.Cluster == nil {
 		return
@@ -107,16 +107,28 @@ func (l *server) replicas(s pipeline.StreamState) {
 	}
 }
 
+// changeIt begins what is to be done by whoever may.
+const changeIt = "change it, as an operator with --change-streams: "
+
 // room looks at the limits that an operator may set on a stream. All of ours
-// refuse what is new when they are full.
+// refuse what is new when they are full, but where that was changed.
 func (l *server) room(s pipeline.StreamState) {
-	limits := []limit{
-		{"bytes", s.Info.State.Bytes, s.Info.Config.MaxBytes, size[uint64]},
-		{"messages", s.Info.State.Msgs, s.Info.Config.MaxMsgs, plain},
+	then := "it takes nothing new"
+	if s.Info.Config.Discard == jetstream.DiscardOld {
+		then = "it deletes the oldest in it"
+		if s.Role == pipeline.StreamRequests {
+			then += ", also requests that wait"
+		}
 	}
-	for _, m := range limits {
-		if len(nearly([]limit{m})) > 0 {
-			l.warn(streamCheck(s), "raise the limit with `nats stream edit "+shell.Quote(s.Name)+"`, or make room", "nearly full: %s; when it is, it takes nothing new", m)
+	for _, m := range []struct {
+		limit
+		flag string
+	}{
+		{limit{"bytes", s.Info.State.Bytes, s.Info.Config.MaxBytes, size[uint64]}, "--max-bytes=BYTES"},
+		{limit{"messages", s.Info.State.Msgs, s.Info.Config.MaxMsgs, plain}, "--max-msgs=NUMBER"},
+	} {
+		if len(nearly([]limit{m.limit})) > 0 {
+			l.warn(streamCheck(s), "make room, or raise the limit, as an operator with --change-streams: `nats stream edit "+shell.Quote(s.Name)+" "+m.flag+"`", "nearly full: %s; when it is, %s", m, then)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestStreamsContradict(t *testing.T) {
 		t.Fatal(err)
 	}
 	findings := look(t, s)
-	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "max age is 1h0m0s, it must be 0s -> change it with `nats stream edit UIPATH_REQUESTS`")
+	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "max age is 1h0m0s, it must be 0s -> change it, as an operator with --change-streams: `nats stream edit UIPATH_REQUESTS --max-age=0s`")
 	expect(t, findings, doctor.Fail, "stream UIPATH_REQUESTS", "subjects is uipath.requests.>, it must be")
 	expect(t, findings, doctor.Fail, "stream KV_UIPATH_CONTROL", "storage is Memory, it must be File -> NATS lets nobody change it: stop the workers, and `nats kv del UIPATH_CONTROL`")
 	if got := len(failures(findings, "NATS")); got != 3 {
@@ -341,6 +341,11 @@ func TestRoomAndReplicas(t *testing.T) {
 	}
 	s.Topology.Replicas = 3
 	findings := look(t, s)
-	expect(t, findings, doctor.Warn, "stream UIPATH_REQUESTS", "nearly full: messages 8 of 10")
-	expect(t, findings, doctor.Warn, "stream UIPATH_REQUESTS", "nats stream edit UIPATH_REQUESTS --replicas 3")
+	expect(t, findings, doctor.Warn, "stream UIPATH_REQUESTS", "nearly full: messages 8 of 10; when it is, it takes nothing new -> make room, or raise the limit, as an operator with --change-streams: `nats stream edit UIPATH_REQUESTS --max-msgs=NUMBER`")
+	expect(t, findings, doctor.Warn, "stream UIPATH_REQUESTS", "as an operator with --change-streams: `nats stream edit UIPATH_REQUESTS --replicas=3`")
+	cfg.Discard = jetstream.DiscardOld
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, look(t, s), doctor.Warn, "stream UIPATH_REQUESTS", "nearly full: messages 8 of 10; when it is, it deletes the oldest in it, also requests that wait")
 }
