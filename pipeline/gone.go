@@ -27,12 +27,14 @@ type GoneError struct {
 }
 
 // Error says what is to be done before a worker is started again.
-func (e *GoneError) Error() string { return "stream " + e.Stream + " is gone; " + e.mend() }
+func (e *GoneError) Error() string { return "stream " + e.Stream + " is gone; " + e.Mend() }
 
 // Is makes errors.Is find what JetStream says of it.
 func (*GoneError) Is(target error) bool { return target == jetstream.ErrStreamNotFound }
 
-func (e *GoneError) mend() string {
+// Mend says what is to be done before a worker is started, and what goes with the
+// stream otherwise.
+func (e *GoneError) Mend() string {
 	const restore = "restore it from a backup with `nats stream restore`"
 	switch e.Role {
 	case StreamLedger:

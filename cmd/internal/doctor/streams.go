@@ -21,7 +21,7 @@ func (l *server) streams(ctx context.Context, states []pipeline.StreamState) {
 		case s.Info != nil:
 			l.stream(s)
 		case s.Missing():
-			l.missing(ctx, s)
+			l.missing(ctx, s, slices.ContainsFunc(states, isMade))
 		case l.denied(jetstreamInfo(s.Name)):
 			l.fail(cli.ExitCredentials, streamCheck(s), grant, "this user may not ask for its state")
 		default:
@@ -32,7 +32,13 @@ func (l *server) streams(ctx context.Context, states []pipeline.StreamState) {
 
 func streamCheck(s pipeline.StreamState) string { return "stream " + s.Name }
 
-func (l *server) missing(ctx context.Context, s pipeline.StreamState) {
+// isMade tells a stream that worker run has made from one that is not there, and
+// from the one that logins are kept in, which others make.
+func isMade(s pipeline.StreamState) bool { return s.Info != nil && s.Role != pipeline.StreamTokens }
+
+// missing tells a first start from an installation that has lost a stream: others
+// are there then.
+func (l *server) missing(ctx context.Context, s pipeline.StreamState, others bool) {
 	check := streamCheck(s)
 	if s.Role == pipeline.StreamTokens {
 		l.ok(check, "missing: worker login makes it")
@@ -47,12 +53,21 @@ func (l *server) missing(ctx context.Context, s pipeline.StreamState) {
 			return
 		}
 	}
+	anew := (&pipeline.GoneError{Role: s.Role, Stream: s.Name}).Mend()
 	if !l.Provision {
-		l.fail(cli.ExitUsage, check, "run `worker run` once without --provision=false, as a user with what `worker permissions worker --provision` prints", "missing, and with --provision=false nobody makes it")
+		mend := "run `worker run` once without --provision=false, as a user with what `worker permissions worker --provision` prints"
+		if others {
+			mend = "if it was removed: " + anew + "; to have it made, " + mend
+		}
+		l.fail(cli.ExitUsage, check, mend, "missing, and with --provision=false nobody makes it")
 		return
 	}
 	if want := l.Topology.Replicas; want > 1 && l.nc.ConnectedClusterName() == "" {
 		l.fail(cli.ExitUsage, check, "set replicas (--replicas) to 1, or connect to a cluster of at least as many servers", "missing, and a server without a cluster cannot make it with %d replicas", want)
+		return
+	}
+	if others {
+		l.warn(check, "if it was removed: "+anew, "missing, and other streams of the installation are there: worker run makes it anew, and empty")
 		return
 	}
 	l.ok(check, "missing: worker run makes it")

@@ -35,6 +35,36 @@ func TestStreamsMissing(t *testing.T) {
 	}
 }
 
+// Where some streams are there it is no first start.
+func TestStreamsPartlyMissing(t *testing.T) {
+	t.Parallel()
+	s, js := installation(t)
+	provision(t, js)
+	for _, test := range []struct{ stream, mend string }{
+		{"UIPATH_REQUESTS", "publish again what waited in it"},
+		{"KV_UIPATH_CONTROL", "lanes are bound anew"},
+		{"UIPATH_LEDGER", "before a worker is started: without what it holds, requests that were carried out before may be carried out again"},
+	} {
+		if err := js.DeleteStream(t.Context(), test.stream); err != nil {
+			t.Fatal(err)
+		}
+		const found = "missing, and other streams of the installation are there: worker run makes it anew, and empty -> if it was removed: restore it from a backup"
+		findings := look(t, s)
+		expect(t, findings, doctor.Warn, "stream "+test.stream, found)
+		expect(t, findings, doctor.Warn, "stream "+test.stream, test.mend)
+	}
+	s.Provision = false
+	expect(t, look(t, s), doctor.Fail, "stream UIPATH_LEDGER", "nobody makes it -> if it was removed: restore it from a backup")
+	s.Provision, s.Tokens = true, true
+	if err := js.DeleteStream(t.Context(), "UIPATH_DEADLETTERS"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "UIPATH_TOKENS"}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, look(t, s), doctor.OK, "stream UIPATH_LEDGER", "missing: worker run makes it")
+}
+
 func TestStreamsContradict(t *testing.T) {
 	t.Parallel()
 	s, js := installation(t)
