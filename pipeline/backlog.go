@@ -15,6 +15,8 @@ import (
 type Backlog struct {
 	Lane    Lane // as its subject says; where that is misspelt, its tokens as they stand
 	Subject string
+	// Misspelt is why no worker can ever serve it; nil: one can.
+	Misspelt *MisspeltError
 	// Waiting is how many requests are not settled yet.
 	Waiting uint64
 	// Consumer is the lane's; empty where no worker has ever served it.
@@ -60,6 +62,7 @@ func Backlogs(ctx context.Context, js jetstream.JetStream, t Topology) ([]Backlo
 	var found []Backlog
 	for _, b := range lanes {
 		if b.Waiting > 0 || b.Paused > 0 {
+			b.Misspelt = t.misspelt(b.Subject)
 			found = append(found, b)
 		}
 	}

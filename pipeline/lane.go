@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -101,6 +102,24 @@ func parseScope(scope string) (Lane, error) {
 		*part.into = name
 	}
 	return decoded, nil
+}
+
+// respell writes a scope as it must be of one whose tokens are escaped in another
+// way; empty where that cannot be told.
+func respell(scope string) string {
+	tokens := strings.Split(scope, ".")
+	for i, token := range tokens {
+		name, err := url.PathUnescape(token)
+		if err != nil || !utf8.ValidString(name) {
+			return ""
+		}
+		tokens[i] = encodeToken(name)
+	}
+	respelled := strings.Join(tokens, ".")
+	if _, err := parseScope(respelled); err != nil {
+		return ""
+	}
+	return respelled
 }
 
 // validateName refuses what cannot be part of a subject even when encoded.

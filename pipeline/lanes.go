@@ -92,11 +92,24 @@ func (w *Worker) serveLanes(ctx, work context.Context) {
 	}
 }
 
-// mentionUnserved names the tenants of others that have requests waiting. What is
-// in the stream may have been carried out, and not been removed yet.
+// namedMisspelt is how many subjects that are misspelt are named at a time.
+const namedMisspelt = 3
+
+// mentionUnserved names the tenants of others that have requests waiting, and what
+// no worker can serve. What is in the stream may have been carried out, and not
+// been removed yet.
 func (w *Worker) mentionUnserved(ctx context.Context, subjects map[string][]string) {
 	var tenants []string
+	named := 0
 	for tenant, subjects := range subjects {
+		subjects = slices.DeleteFunc(subjects, func(subject string) bool {
+			misspelt := w.cfg.Topology.misspelt(subject)
+			if misspelt != nil && named < namedMisspelt {
+				named++
+				w.log.Warn("requests wait that no worker can take: publish them anew under the right subject, and remove them", "error", misspelt)
+			}
+			return misspelt != nil
+		})
 		if slices.ContainsFunc(subjects, func(subject string) bool { return w.waits(ctx, subject) }) {
 			tenants = append(tenants, tenant)
 		}

@@ -1,9 +1,13 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +15,7 @@ import (
 	"waybill/orchestrator"
 	"waybill/orchestrator/simulator"
 	"waybill/pipeline"
+	"waybill/pipeline/embedded/servertest"
 )
 
 // tenantOf is a tenant of the rig's simulator, reached by a transport.
@@ -160,4 +165,78 @@ func TestMendedLoginIsNotWaitedFor(t *testing.T) {
 		r.start(cfg)
 		r.await(inTenant(plainItems, "Mended"), 15*time.Second, item("INV-1", 1))
 	})
+}
+
+// What no worker can take is told apart from what another worker serves.
+func TestMisspeltTenantIsMentioned(t *testing.T) {
+	t.Parallel()
+	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
+		var log bytes.Buffer
+		cfg := r.config()
+		cfg.Logger = slog.New(slog.NewJSONHandler(&log, nil))
+		stop := r.start(cfg)
+		for _, tenant := range []string{"We%20ird%27s", "Second", "a%2fb", "c%2fd", "e%2ff"} {
+			r.publishRaw("uipath.requests."+tenant+".-.items.Plain", `{"key":"INV-1","item":{}}`)
+		}
+		time.Sleep(30 * time.Second)
+		stop()
+		var errs []string
+		for line := range strings.Lines(log.String()) {
+			var said struct {
+				Msg     string
+				Error   string
+				Tenants []string
+			}
+			if err := json.Unmarshal([]byte(line), &said); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(said.Msg, "requests wait that no worker can take") {
+				errs = append(errs, said.Error)
+			}
+			if len(said.Tenants) > 0 && !slices.Equal(said.Tenants, []string{"Second"}) {
+				t.Errorf("tenants %v are told to be another's, want Second alone", said.Tenants)
+			}
+		}
+		if len(errs) != 3 {
+			t.Errorf("%d lines on subjects that are misspelt, want the first three: %v", len(errs), errs)
+		}
+	})
+}
+
+// A subject that is misspelt is told with how it must be written.
+func TestMisspeltBacklog(t *testing.T) {
+	t.Parallel()
+	js, _ := servertest.JetStream(t)
+	if err := pipeline.Provision(t.Context(), js, pipeline.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{ // empty: it cannot be told, or is not needed
+		"We%20ird%27s.-.items.q":               "We%20ird's.-.items.q",
+		"We%20ird.a%2fb.items.q":               "We%20ird.a%2Fb.items.q",
+		"a/b.-.items.q":                        "a%2Fb.-.items.q",
+		"%GG.-.items.q":                        "",
+		"%FF.-.items.q":                        "",
+		"Default.a%2fb.items.q":                "", // the tenant's worker refuses it
+		"We%20ird's.-.items.q":                 "",
+		strings.Repeat("a", 257) + ".-.jobs.p": "",
+	}
+	nobodys := []string{"%GG.-.items.q", "%FF.-.items.q", strings.Repeat("a", 257) + ".-.jobs.p"}
+	for scope := range want {
+		if _, err := js.Publish(t.Context(), "uipath.requests."+scope, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lanes, err := pipeline.Backlogs(t.Context(), js, pipeline.Topology{})
+	if err != nil || len(lanes) != len(want) {
+		t.Fatalf("got %v, %v, want %d lanes", lanes, err, len(want))
+	}
+	for _, lane := range lanes {
+		scope := strings.TrimPrefix(lane.Subject, "uipath.requests.")
+		right := want[scope]
+		if misspelt := right != "" || slices.Contains(nobodys, scope); misspelt != (lane.Misspelt != nil) {
+			t.Errorf("%s: got %v", scope, lane.Misspelt)
+		} else if misspelt && strings.TrimPrefix(lane.Misspelt.Right, "uipath.requests.") != right {
+			t.Errorf("%s: got %v, want %s", scope, lane.Misspelt, right)
+		}
+	}
 }

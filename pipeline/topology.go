@@ -109,6 +109,45 @@ func (t Topology) laneOfRequest(subject string) (Lane, error) {
 	return parseScope(strings.TrimPrefix(subject, t.subject("requests")+"."))
 }
 
+// MisspeltError is a subject whose requests no worker can take, since no tenant's
+// name is spelled as its token is. They wait until somebody removes them.
+type MisspeltError struct {
+	Subject string
+	// Right is how the subject must be written; empty where that cannot be told.
+	Right string
+	Err   error // what is wrong with it
+}
+
+// Error says what is wrong, and how the subject must be written. A subject may
+// hold what a terminal does not show.
+func (e *MisspeltError) Error() string {
+	text := fmt.Sprintf("subject %q is misspelt: %v", e.Subject, e.Err)
+	if e.Right != "" {
+		text += fmt.Sprintf("; write %q", e.Right)
+	}
+	return text
+}
+
+// Unwrap gives what is wrong.
+func (e *MisspeltError) Unwrap() error { return e.Err }
+
+// misspelt tells a request's subject that no worker can serve; nil: one can. What
+// is wrong behind a tenant's token that can be right, the worker of that tenant
+// refuses.
+func (t Topology) misspelt(subject string) *MisspeltError {
+	_, err := t.laneOfRequest(subject)
+	scope := strings.TrimPrefix(subject, t.subject("requests")+".")
+	token, _, _ := strings.Cut(scope, ".")
+	if err == nil || encodeToken(token) == token && len(token) <= maxNameBytes {
+		return nil
+	}
+	e := &MisspeltError{Subject: subject, Err: err}
+	if right := respell(scope); right != "" {
+		e.Right = t.subject("requests", right)
+	}
+	return e
+}
+
 // requestsConfig: limits retention, trimmed by the workers themselves. With
 // work-queue retention every ack removes its message, which costs an fsync
 // each under sync_interval always. Full means refuse the new, never drop the

@@ -145,6 +145,30 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
+// A tenant whose name is spelled in another way than names are can be served by
+// nobody.
+func TestWaitingUnderAMisspeltSubject(t *testing.T) {
+	t.Parallel()
+	s, js := installation(t)
+	provision(t, js)
+	s.Tenants = []string{"We ird's"}
+	for _, token := range []string{"We%20ird%27s", "We%20ird's", "a%2fb", "%GG", "c%2fd", "e%2ff"} {
+		if _, err := js.Publish(t.Context(), "uipath.requests."+token+".-.items.Invoices", []byte(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	findings := look(t, s)
+	expect(t, findings, doctor.Warn, "requests waiting", "1 request waits that nobody can take: subject \"uipath.requests.%GG.-.items.Invoices\" is misspelt: tenant \"%GG\": % must be followed by two upper-case hex digits, a percent sign itself is %25 -> publish them anew under a subject that is right; and then: nats stream purge")
+	expect(t, findings, doctor.Warn, "requests waiting", "tenant \"We%20ird%27s\": spell it We%20ird's; write \"uipath.requests.We%20ird's.-.items.Invoices\" -> publish them anew under that subject; and then: nats stream purge UIPATH_REQUESTS --subject uipath.requests.We%20ird%27s.-.items.Invoices (this deletes them)")
+	expect(t, findings, doctor.Warn, "requests waiting", "under 2 other subjects that are misspelt")
+	expect(t, findings, doctor.Warn, "requests waiting", "6 in all, and no worker takes any just now")
+	for _, f := range findings {
+		if strings.Contains(f.Mend, "serve the tenant") {
+			t.Errorf("nobody can serve it: %s", f)
+		}
+	}
+}
+
 // laneOf is a lane's consumer, by which it is known, as workers make it.
 func laneOf(t *testing.T, js jetstream.JetStream, lane pipeline.Lane, ackWait time.Duration) jetstream.Consumer {
 	t.Helper()
@@ -272,13 +296,14 @@ func TestPurgeIsQuoted(t *testing.T) {
 	t.Parallel()
 	s, js := installation(t)
 	provision(t, js)
-	for _, tenant := range []string{"a';touch${IFS}pwned;'", "b\x1b[201~"} {
+	for _, tenant := range []string{"a';touch${IFS}pwned;'", "b\x1b[201~", "c\u202e"} {
 		if _, err := js.Publish(t.Context(), "uipath.requests."+tenant+".-.items.q", []byte(`{}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	findings := look(t, s)
-	expect(t, findings, doctor.Warn, "requests waiting", "remove what is on the subjects \"uipath.requests.b\\x1b[201~.>\"")
+	expect(t, findings, doctor.Warn, "requests waiting", "remove what is on the subjects \"uipath.requests.b\\x1b[201~.-.items.q\"")
+	expect(t, findings, doctor.Warn, "requests waiting", "remove what is on the subjects \"uipath.requests.c\\u202e.>\"")
 	args := filepath.Join(t.TempDir(), "args")
 	for _, f := range findings {
 		_, command, found := strings.Cut(f.Mend, "if nobody wants them: nats ")

@@ -40,6 +40,7 @@ type waits struct {
 	served      []string           // tenants of which some lane is taken
 	foreign     map[string]uint64  // what nobody takes, by tenant
 	subjects    map[string]string  // of the tenants in foreign
+	misspelt    []pipeline.Backlog // what nobody can take
 }
 
 func (l *server) backlog(ctx context.Context) {
@@ -71,6 +72,8 @@ func (w *waits) add(lane pipeline.Backlog, ours bool) {
 	case lane.Taken():
 		w.taken = w.taken || ours
 		w.served = append(w.served, lane.Lane.Tenant)
+	case lane.Misspelt != nil:
+		w.misspelt = append(w.misspelt, lane)
 	case ours:
 		w.untaken = append(w.untaken, lane)
 	default:
@@ -88,6 +91,7 @@ func (l *server) judge(w waits) {
 		l.warn(checkWaiting, "serve the tenant (tenants in waybill.yaml, UIPATH_TENANT; its name is the one in subjects), or publish them anew under the right name; or, only if nobody wants them: "+l.purge(w.subjects[tenant]),
 			"%s for tenant %s, which these settings do not have and nobody serves", count(w.foreign[tenant], "request waits", "requests wait"), tenant)
 	}
+	l.misspelt(w.misspelt)
 	text := fmt.Sprintf("%d in all", w.all)
 	if w.paused > 0 {
 		text += fmt.Sprintf(", %d of them in paused lanes", w.paused)
@@ -97,8 +101,22 @@ func (l *server) judge(w waits) {
 		l.ok(checkWaiting, "none")
 	case len(w.untaken) > 0:
 		l.warn(checkWaiting, "start `worker run`; where one runs, see in its log what keeps it", "%s, and no worker takes %s just now%s", text, w.which(), w.held())
-	case w.taken || w.paused > 0 || len(w.foreign) == 0:
+	case w.taken || w.paused > 0 || len(w.foreign)+len(w.misspelt) == 0:
 		l.ok(checkWaiting, "%s", text)
+	}
+}
+
+// misspelt: serving the tenant would not help.
+func (l *server) misspelt(lanes []pipeline.Backlog) {
+	for _, lane := range lanes[:min(len(lanes), namedLanes)] {
+		mend := "publish them anew under a subject that is right"
+		if lane.Misspelt.Right != "" {
+			mend = "publish them anew under that subject"
+		}
+		l.warn(checkWaiting, mend+"; and then: "+l.purge(lane.Subject), "%s that nobody can take: %v", count(lane.Waiting, "request waits", "requests wait"), lane.Misspelt)
+	}
+	if more := len(lanes) - namedLanes; more > 0 {
+		l.warn(checkWaiting, "mend those that are told, and look again", "requests wait under %s", count(more, "other subject that is misspelt", "other subjects that are misspelt"))
 	}
 }
 
