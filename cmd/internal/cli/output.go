@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -37,7 +38,7 @@ type Column[T any] struct {
 func PrintOne[T any](w io.Writer, format string, columns []Column[T], record T) error {
 	one := func(yield func(T, error) bool) { yield(record, nil) }
 	if format == FormatJSON {
-		return printJSON(w, "", record)
+		return printJSON(w, record)
 	}
 	return PrintAll(w, format, columns, one)
 }
@@ -107,32 +108,45 @@ func printLines[T any](w io.Writer, records iter.Seq2[T, error]) error {
 	return nil
 }
 
+// printArray ends a record's last line when it is known what follows.
 func printArray[T any](w io.Writer, records iter.Seq2[T, error]) error {
 	opening := "[\n  "
 	for record, err := range records {
 		if err != nil {
+			if opening != "[\n  " {
+				err = errors.Join(err, write(w, "\n"))
+			}
 			return err
 		}
-		if err := write(w, opening); err != nil {
+		text, err := encode("  ", record)
+		if err != nil {
 			return err
 		}
-		if err := printJSON(w, "  ", record); err != nil {
+		if err := write(w, opening+text); err != nil {
 			return err
 		}
-		opening = "  ,"
+		opening = ",\n  "
 	}
-	if opening != "  ," {
+	if opening == "[\n  " {
 		return write(w, "[]\n")
 	}
-	return write(w, "]\n")
+	return write(w, "\n]\n")
 }
 
-func printJSON(w io.Writer, prefix string, record any) error {
+func printJSON(w io.Writer, record any) error {
+	text, err := encode("", record)
+	if err != nil {
+		return err
+	}
+	return write(w, text+"\n")
+}
+
+func encode(prefix string, record any) (string, error) {
 	text, err := json.MarshalIndent(record, prefix, "  ")
 	if err != nil {
-		return fmt.Errorf("encode output: %w", err)
+		return "", fmt.Errorf("encode output: %w", err)
 	}
-	return write(w, string(text)+"\n")
+	return string(text), nil
 }
 
 func write(w io.Writer, text string) error {

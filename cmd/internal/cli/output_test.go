@@ -38,7 +38,7 @@ func TestPrintAll(t *testing.T) {
 		want         string
 	}{
 		{"table", FormatTable, two, "KEY     STATUS\nä       accepted\na-long-key  two lines\n"},
-		{"json", FormatJSON, two, "[\n  {\n    \"key\": \"ä\",\n    \"status\": \"accepted\"\n  }\n  ,{\n    \"key\": \"a-long-key\",\n    \"status\": \"two\\nlines\"\n  }\n]\n"},
+		{"json", FormatJSON, two, "[\n  {\n    \"key\": \"ä\",\n    \"status\": \"accepted\"\n  },\n  {\n    \"key\": \"a-long-key\",\n    \"status\": \"two\\nlines\"\n  }\n]\n"},
 		{"table of nothing", FormatTable, records(), ""},
 		{"json of nothing", FormatJSON, records(), "[]\n"},
 		{"jsonl", FormatJSONL, two, "{\"key\":\"ä\",\"status\":\"accepted\"}\n{\"key\":\"a-long-key\",\"status\":\"two\\nlines\"}\n"},
@@ -66,6 +66,19 @@ func TestPrintAllStopsAtAnError(t *testing.T) {
 		if !errors.Is(err, broken) {
 			t.Errorf("%s: error %v, want %v", format, err, broken)
 		}
+	}
+}
+
+// What was printed before an error ends with its line.
+func TestPrintAllThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	var b bytes.Buffer
+	err := PrintAll(&b, FormatJSON, recordColumns, func(yield func(record, error) bool) {
+		_ = yield(record{"k", "accepted"}, nil) && yield(record{}, broken)
+	})
+	if want := "[\n  {\n    \"key\": \"k\",\n    \"status\": \"accepted\"\n  }\n"; b.String() != want || !errors.Is(err, broken) || err.Error() != "broken" {
+		t.Errorf("printed %q, %v, want %q", b.String(), err, want)
 	}
 }
 

@@ -24,7 +24,7 @@ func (l *server) clock(ctx context.Context, states []pipeline.StreamState) {
 		got := time.Now()
 		skew := stream.CachedInfo().TimeStamp.Sub(sent.Add(got.Sub(sent) / 2))
 		l.skew = &skew
-		l.compareClocks("NATS's", "this machine's", skew, time.Millisecond)
+		l.compareClocks(checkClock, "NATS's", "this machine's", skew, time.Millisecond)
 		return
 	}
 	l.skip(checkClock, "look again when worker run has made the streams", "no stream whose state would show the server's clock")
@@ -35,12 +35,12 @@ func (l *server) clock(ctx context.Context, states []pipeline.StreamState) {
 const tolerable = 3 * time.Second
 
 // compareClocks tells of a skew that is known to within a unit.
-func (r *report) compareClocks(whose, other string, skew, unit time.Duration) {
+func (r *report) compareClocks(check, whose, other string, skew, unit time.Duration) {
 	if skew.Abs() > tolerable {
-		r.warn(checkClock, "have all machines set their clocks by NTP", "%s clock is %s %s", whose, aheadOf(skew), other)
+		r.warn(check, "have all machines set their clocks by NTP", "%s clock is %s %s", whose, aheadOf(skew), other)
 		return
 	}
-	r.ok(checkClock, "%s clock and %s agree, to within %s", whose, other, max(skew.Abs().Round(unit), unit))
+	r.ok(check, "%s clock and %s agree, to within %s", whose, other, max(skew.Abs().Round(unit), unit))
 }
 
 func aheadOf(skew time.Duration) string {

@@ -33,9 +33,8 @@ func (l *server) rights(states []pipeline.StreamState) {
 		l.skip(checkRights, "look again when worker run has made the streams", "there is no stream to try them on")
 		return
 	case denied == 0:
-		l.ok(checkRights, "all %d that were tried are granted", len(trials)+1)
+		l.ok(checkRights, "all %d that were tried are granted; a worker that lacks one of the others ends and names it: %s", len(trials)+1, strings.Join(l.Topology.Untried(), ", "))
 	}
-	l.skip("other rights", grant, "not tried, since something might come of it: %s", strings.Join(l.Topology.Untried(), ", "))
 }
 
 // inbox tries a subscription to where answers come.

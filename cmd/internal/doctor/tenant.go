@@ -53,6 +53,7 @@ const (
 	checkStore     = "stored login"
 	checkFolder    = "default folder"
 	checkListReads = "list reads"
+	checkNATSClock = "clock against NATS"
 )
 
 // tenant is one look at an Orchestrator.
@@ -195,9 +196,9 @@ func (l *tenant) clock() {
 		return
 	}
 	skew := time.Until(theirs)
-	l.compareClocks("Orchestrator's", "this machine's", skew, time.Second)
+	l.compareClocks(checkClock, "Orchestrator's", "this machine's", skew, time.Second)
 	if l.natsSkew != nil {
-		l.compareClocks("Orchestrator's", "NATS's", skew-*l.natsSkew, time.Second)
+		l.compareClocks(checkNATSClock, "Orchestrator's", "NATS's", skew-*l.natsSkew, time.Second)
 	}
 }
 
