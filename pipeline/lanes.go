@@ -188,7 +188,27 @@ func (w *Worker) openConsumer(ctx context.Context, subject string, lane Lane) (j
 	if err != nil {
 		return nil, fmt.Errorf("open the consumer for %s: %w", lane, err)
 	}
+	w.mentionPause(consumer.CachedInfo())
 	return consumer, nil
+}
+
+// mentionPause says once of each pause that a lane of ours stands still, as far as
+// its consumer is looked at: when the lane is opened, and when settled requests
+// are removed, which one worker does for all.
+func (w *Worker) mentionPause(info *jetstream.ConsumerInfo) {
+	subject := info.Config.FilterSubject
+	lane, _ := w.cfg.Topology.laneOfRequest(subject) // its tenant is told as it stands
+	if w.tenants[lane.Tenant] == nil {
+		return
+	}
+	if !info.Paused || info.Config.PauseUntil == nil {
+		w.paused.Delete(subject)
+		return
+	}
+	until := info.Config.PauseUntil.UTC()
+	if before, told := w.paused.Swap(subject, until); !told || before != until {
+		w.log.Info("lane is paused: its requests wait", "lane", lane.String(), "until", until, "consumer", info.Name)
+	}
 }
 
 // maxAckPending leaves room for what some workers hold, and for what waits
@@ -265,6 +285,7 @@ func (w *Worker) ackFloors(ctx context.Context, stream jetstream.Stream) (map[st
 	for info := range consumers.Info() {
 		if w.isLaneConsumer(info) {
 			floors[info.Config.FilterSubject] = info.AckFloor.Stream
+			w.mentionPause(info)
 		}
 	}
 	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {

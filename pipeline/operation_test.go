@@ -474,17 +474,23 @@ func TestFewerReplicas(t *testing.T) {
 }
 
 // A lane whose consumer an operator has paused stands still, also across a
-// restart of the worker; the others go on.
+// restart of the worker; the others go on. Each worker that sees it says so once.
 func TestPausedLane(t *testing.T) {
 	t.Parallel()
 	inBubble(t, simulator.Config{}, func(t *testing.T, r *rig) {
-		stop := r.start(r.config())
+		var first, second bytes.Buffer
+		logging := func(to *bytes.Buffer) pipeline.Config {
+			cfg := r.config()
+			cfg.Logger = slog.New(slog.NewTextHandler(to, nil))
+			return cfg
+		}
+		stop := r.start(logging(&first))
 		r.publish(plainItems, item("before", 1))
 		r.final(plainItems, "before")
 		r.pauseAll(time.Hour)
 		time.Sleep(time.Minute) // a pull that was open takes what comes until it ends
 		stop()
-		r.start(r.config())
+		stop = r.start(logging(&second))
 		r.publish(plainItems, item("held", 1))
 		r.publish(uniqueItems, item("other", 1))
 		r.final(uniqueItems, "other")
@@ -493,6 +499,12 @@ func TestPausedLane(t *testing.T) {
 			t.Errorf("%d outcomes while the lane is paused, want none", n)
 		}
 		r.final(plainItems, "held")
+		stop()
+		for i, log := range []string{first.String(), second.String()} {
+			if n := strings.Count(log, `msg="lane is paused: its requests wait"`); n != 1 || !strings.Contains(log, "lane=Default:Shared:items:Plain until=2000-01-01T") {
+				t.Errorf("worker %d says %d times that the lane is paused, want once:\n%s", i+1, n, log)
+			}
+		}
 	})
 }
 

@@ -137,6 +137,7 @@ type Worker struct {
 	held    *held
 	stats   *stats
 	reach   reach
+	paused  sync.Map // until when, by subject: the pauses that were told
 }
 
 // New checks a configuration, without touching the network.
