@@ -159,6 +159,7 @@ func TestNoCommandTellsASecret(t *testing.T) {
 	}
 	addresses := map[string]string{"well": good.URL, "talkative": bad.URL, "away": "http://127.0.0.1:" + freePort(t)}
 	k.keepLogins(t, natsURL, addresses, sim)
+	monitor := "http://u:" + url.PathEscape(k.secrets["monitoring password"]) + "@" // from here on more is kept
 	for _, cmd := range newRoot().Commands() {
 		name := cmd.Name()
 		if slices.Contains([]string{"help", "completion"}, name) {
@@ -180,7 +181,7 @@ func TestNoCommandTellsASecret(t *testing.T) {
 					if way == "password" {
 						base = address
 					}
-					env := []string{"NATS_URL=" + natsURL, "NATS_MONITOR=http://u:" + url.PathEscape(k.secrets["monitoring password"]) + "@" + strings.TrimPrefix(address, "http://"), "UIPATH_URL=" + base, "UIPATH_TENANT=" + state, "UIPATH_FOLDER_PATH=Shared"}
+					env := []string{"NATS_URL=" + natsURL, "NATS_MONITOR=" + monitor + strings.TrimPrefix(address, "http://"), "UIPATH_URL=" + base, "UIPATH_TENANT=" + state, "UIPATH_FOLDER_PATH=Shared"}
 					for _, variable := range environment {
 						env = append(env, strings.ReplaceAll(variable, "ORCHESTRATOR", address))
 					}
